@@ -1,0 +1,170 @@
+/**
+ * The one interface behind which WebGPU, tfjs and the float64 reference stand, and the choice among them.
+ *
+ * A backend owns its storage; what it hands out is opaque here. `forward`, `backward` and `update` only queue
+ * work: nothing but `read` waits for a device.
+ */
+import type { OpName, OpTable, UpdateName, UpdateTable } from "./ops/mod.ts";
+import type { Shape } from "./spec.ts";
+
+/** The backends: `reference` is the float64 specification, for tests. */
+export type BackendName = "webgpu" | "tfjs" | "reference";
+
+/** What is known about a running backend. */
+export interface BackendInfo {
+  readonly name: BackendName;
+  /** The adapter (WebGPU) or the engine (tfjs: "wasm" or "cpu"). */
+  readonly adapter: string;
+  /** Whether the work runs on a CPU: tfjs's CPU engines and software adapters. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+  /** Limits that matter, in bytes or invocations; empty where there are none. */
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** Storage in use. `buffers` and `bytes` count what tensors hold; `pooled…` what waits for reuse. */
+export interface MemoryInfo {
+  readonly buffers: number;
+  readonly bytes: number;
+  readonly pooledBuffers: number;
+  readonly pooledBytes: number;
+}
+
+/** Storage of one tensor; each backend has its own kind. */
+export type Handle = object;
+
+/** A tensor as a backend sees it. */
+export interface Operand<H = Handle> {
+  readonly handle: H;
+  readonly shape: Shape;
+}
+
+/** How a backend runs one op; `H` is its handle. */
+export interface OpImplementation<Attributes, H> {
+  forward(inputs: readonly (Operand<H> | null)[], attributes: Attributes, outputShape: Shape): H;
+  /** Gradients of the inputs marked in `needs` (null for the others), given the gradient of the output. */
+  backward(
+    gradient: Operand<H>,
+    inputs: readonly (Operand<H> | null)[],
+    attributes: Attributes,
+    needs: readonly boolean[],
+  ): (H | null)[];
+}
+
+/** One implementation per op. */
+export type OpImplementations<H> = { readonly [N in OpName]: OpImplementation<OpTable[N], H> };
+/** One implementation per update. */
+export type UpdateImplementations<H> = {
+  readonly [N in UpdateName]: (operands: readonly Operand<H>[], attributes: UpdateTable[N]) => void;
+};
+
+/** What a backend provides. */
+export interface Backend {
+  readonly info: BackendInfo;
+  upload(data: Float32Array, shape: Shape): Handle;
+  /** Reads any number of tensors in one wait. */
+  read(operands: readonly Operand[]): Promise<Float32Array[]>;
+  release(handle: Handle): void;
+  forward<N extends OpName>(
+    name: N,
+    inputs: readonly (Operand | null)[],
+    attributes: OpTable[N],
+    outputShape: Shape,
+  ): Handle;
+  backward<N extends OpName>(
+    name: N,
+    gradient: Operand,
+    inputs: readonly (Operand | null)[],
+    attributes: OpTable[N],
+    needs: readonly boolean[],
+  ): (Handle | null)[];
+  update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void;
+  memory(): MemoryInfo;
+  /** Ends the backend; its tensors can no longer be used. */
+  dispose(): void;
+}
+
+/** Options of {@linkcode init}. */
+export interface InitOptions {
+  /**
+   * `"auto"` (default): WebGPU where an adapter answers, software adapters included, else tfjs.
+   * `"reference"`: float64 loops, the slow specification.
+   */
+  backend?: "auto" | BackendName;
+  /** A WebGPU device to run on, a browser's for example. Implies `backend: "webgpu"`. */
+  device?: GPUDevice;
+}
+
+let current: Backend | null = null;
+
+/**
+ * The backend that new tensors are created on.
+ * @throws {Error} before {@linkcode init}
+ */
+export function currentBackend(doing: string): Backend {
+  if (!current) throw new Error(`Cannot ${doing}: no backend is running, call \`await init()\` first`);
+  return current;
+}
+
+/**
+ * Picks and starts a backend. Tensors made afterwards live on it; those of an earlier backend stay readable.
+ * Called again with nothing new to ask for, it keeps the running backend.
+ *
+ * @throws {RangeError} for an unknown backend name
+ * @throws {Error} for `backend: "webgpu"` without an adapter
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { init } from "@dcls/dcls";
+ *
+ * const info = await init();
+ * assert(info.name === "webgpu" || info.name === "tfjs");
+ * ```
+ */
+export async function init(options: InitOptions = {}): Promise<BackendInfo> {
+  const { backend = options.device ? "webgpu" : "auto", device } = options;
+  if (!["auto", "webgpu", "tfjs", "reference"].includes(backend)) {
+    throw new RangeError(
+      `Cannot init: backend must be "auto", "webgpu", "tfjs" or "reference", got ${JSON.stringify(backend)}`,
+    );
+  }
+  if (device && backend !== "webgpu" && backend !== "auto") {
+    throw new RangeError(`Cannot init: a device needs backend "webgpu", got ${JSON.stringify(backend)}`);
+  }
+  if (
+    !device && current &&
+    (backend === "auto" ? current.info.name !== "reference" : current.info.name === backend)
+  ) {
+    return current.info;
+  }
+  current = await start(backend, device);
+  return current.info;
+}
+
+/** What the tensors of the running backend occupy. */
+export function memory(): MemoryInfo {
+  return currentBackend("read memory").memory();
+}
+
+/** Ends the running backend and gives its device back; its tensors can no longer be used. */
+export function shutdown(): void {
+  current?.dispose();
+  current = null;
+}
+
+async function start(backend: "auto" | BackendName, device?: GPUDevice): Promise<Backend> {
+  if (backend === "reference") return new (await import("./reference/backend.ts")).ReferenceBackend();
+  if (backend !== "tfjs") {
+    const { createWebgpuBackend } = await import("./webgpu/backend.ts");
+    const made = await createWebgpuBackend(device);
+    if (made) return made;
+    if (backend === "webgpu") {
+      throw new Error(
+        'Cannot init backend "webgpu": no WebGPU adapter answers. Install a Vulkan driver (without a GPU: ' +
+          'Debian\'s mesa-vulkan-drivers), or use init({ backend: "tfjs" }), which runs on the CPU',
+      );
+    }
+  }
+  return (await import("./tfjs/backend.ts")).createTfjsBackend();
+}
