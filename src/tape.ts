@@ -1,0 +1,123 @@
+/** The tape: which op made which tensor, and the walk back through it. */
+import type { Operand } from "./backend.ts";
+import type { Op } from "./ops/op.ts";
+import type { OpName, OpTable } from "./ops/mod.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** One recorded op. Holds its inputs until its gradient has been taken. */
+export interface TapeNode<N extends OpName = OpName> {
+  /** Null for a reshape, which no backend needs to know about. */
+  readonly op: Op<N, OpTable[N]> | null;
+  readonly attributes: OpTable[N] | null;
+  readonly inputs: readonly (Tensor | null)[];
+}
+
+let recording = true;
+
+/** Whether ops are recorded: not inside {@linkcode noGrad}. */
+export function isRecording(): boolean {
+  return recording;
+}
+
+/**
+ * Runs `body` without recording ops: for evaluation, where no gradient is wanted.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { init, noGrad, ones } from "@dcls/dcls";
+ *
+ * await init();
+ * const x = ones([2], { requiresGrad: true });
+ * const y = noGrad(() => x.mul(2));
+ * assert.throws(() => y.sum().backward(), /no gradient/);
+ * ```
+ */
+export function noGrad<T>(body: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return body();
+  } finally {
+    recording = before;
+  }
+}
+
+/** What the walk needs of a tensor; the tensor module provides it, so that this file makes no tensor. */
+export interface TapeAccess {
+  /** Position in the order of creation: an op's output is younger than its inputs. */
+  age(tensor: Tensor): number;
+  node(tensor: Tensor): TapeNode | null;
+  /** Whether no op made the tensor. */
+  isLeaf(tensor: Tensor): boolean;
+  /** Forgets a tensor's node, so that its inputs can be freed. */
+  detach(tensor: Tensor): void;
+  /** The same storage in the shape of `like`, outside every scope. */
+  view(tensor: Tensor, like: Tensor): Tensor;
+  operand(tensor: Tensor, doing: string): Operand;
+  /** Takes a handle made by a backward as a tensor of the given shape, outside every scope. */
+  adopt(handle: object, like: Tensor): Tensor;
+  add(a: Tensor, b: Tensor): Tensor;
+  accumulate(leaf: Tensor, gradient: Tensor): void;
+}
+
+/**
+ * Reverse mode: visits the recorded ops from the youngest to the oldest, so that a tensor's gradient is complete
+ * before its own op is asked. The tape is consumed.
+ */
+export function walkBack(root: Tensor, seed: Tensor, access: TapeAccess): void {
+  const order = reachable(root, access).sort((a, b) => access.age(b) - access.age(a));
+  const gradients = new Map<Tensor, Tensor>([[root, seed]]);
+  const collect = (input: Tensor, part: Tensor): void => {
+    const before = gradients.get(input);
+    gradients.set(input, before ? access.add(before, part) : part);
+    if (!before) return;
+    before.dispose();
+    part.dispose();
+  };
+  for (const tensor of order) {
+    const gradient = gradients.get(tensor);
+    gradients.delete(tensor);
+    const node = access.node(tensor);
+    access.detach(tensor);
+    if (!gradient) continue;
+    if (!node) {
+      access.accumulate(tensor, gradient);
+      continue;
+    }
+    const { op, inputs, attributes } = node;
+    if (!op) {
+      if (inputs[0]) collect(inputs[0], access.view(gradient, inputs[0]));
+    } else {
+      const doing = `take the gradient of ${op.name}`;
+      const needs = inputs.map((x, i) => x !== null && x.requiresGrad && !op.constantInputs?.includes(i));
+      const operands = inputs.map((x) => x && access.operand(x, doing));
+      root.backend.backward(op.name, access.operand(gradient, doing), operands, attributes!, needs)
+        .forEach((handle, i) => {
+          const input = inputs[i];
+          if (handle && input) collect(input, access.adopt(handle, input));
+        });
+    }
+    gradient.dispose();
+  }
+}
+
+/** Every tensor that a gradient passes on its way from `root`; throws where the way was already walked. */
+function reachable(root: Tensor, access: TapeAccess): Tensor[] {
+  const seen = new Set<Tensor>([root]);
+  for (const tensor of seen) { // grows while it is walked
+    const node = access.node(tensor);
+    if (!node && !access.isLeaf(tensor)) {
+      throw new Error(
+        `Cannot run backward(): the gradient through a tensor of shape [${
+          tensor.shape.join(", ")
+        }] was already ` +
+          "taken; run the forward pass again, or add the losses up before one backward()",
+      );
+    }
+    for (const input of node?.inputs ?? []) {
+      if (input?.requiresGrad) seen.add(input);
+    }
+  }
+  return [...seen];
+}

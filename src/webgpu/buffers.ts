@@ -1,0 +1,108 @@
+/** Buffers: made, counted, pooled. A buffer that nobody holds waits in the pool for the next one of its size. */
+import type { MemoryInfo } from "../backend.ts";
+
+/** Storage of one tensor, or scratch. */
+export interface GpuBuffer {
+  readonly buffer: GPUBuffer;
+  /** Bytes in use; the buffer may be a little larger. */
+  readonly bytes: number;
+  readonly id: number;
+}
+
+/** Part of a buffer, as a kernel sees it. */
+export interface BufferView {
+  readonly of: GpuBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Bytes kept for reuse before the oldest buffers are destroyed. */
+const POOL_BYTES = 2 ** 30;
+
+/** All buffers of one device. */
+export class Buffers {
+  readonly #device: GPUDevice;
+  readonly #free = new Map<number, GpuBuffer[]>();
+  #next = 0;
+  #buffers = 0;
+  #bytes = 0;
+  #pooledBuffers = 0;
+  #pooledBytes = 0;
+  /** Told about every buffer that is destroyed, so that nothing bound to it is kept. */
+  readonly #onDestroy: (buffer: GpuBuffer) => void;
+
+  constructor(device: GPUDevice, onDestroy: (buffer: GpuBuffer) => void) {
+    this.#device = device;
+    this.#onDestroy = onDestroy;
+  }
+
+  /** A buffer of at least `bytes`, with whatever was in it before. */
+  take(bytes: number, label: string): GpuBuffer {
+    const capacity = Math.max(256, Math.ceil(bytes / 256) * 256);
+    if (capacity > this.#device.limits.maxBufferSize) {
+      throw new RangeError(
+        `Cannot make a buffer for ${label}: at most ${this.#device.limits.maxBufferSize} bytes are possible on ` +
+          `this adapter, got ${bytes}`,
+      );
+    }
+    this.#buffers++;
+    this.#bytes += capacity;
+    const pooled = this.#free.get(capacity)?.pop();
+    if (pooled) {
+      this.#pooledBuffers--;
+      this.#pooledBytes -= capacity;
+      return pooled.bytes === bytes ? pooled : { buffer: pooled.buffer, bytes, id: pooled.id };
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    return { buffer: this.#device.createBuffer({ label, size: capacity, usage }), bytes, id: this.#next++ };
+  }
+
+  /** Gives a buffer back. Work already queued still finds its contents: later work comes after it. */
+  release(buffer: GpuBuffer): void {
+    const capacity = buffer.buffer.size;
+    this.#buffers--;
+    this.#bytes -= capacity;
+    this.#pooledBuffers++;
+    this.#pooledBytes += capacity;
+    const list = this.#free.get(capacity);
+    if (list) list.push(buffer);
+    else this.#free.set(capacity, [buffer]);
+  }
+
+  /** Whether more waits in the pool than is worth keeping. */
+  get crowded(): boolean {
+    return this.#pooledBytes > POOL_BYTES;
+  }
+
+  /** Destroys what waits in the pool. Queued work must have been submitted. */
+  trim(): void {
+    for (const list of this.#free.values()) {
+      for (const buffer of list) {
+        this.#onDestroy(buffer);
+        buffer.buffer.destroy();
+      }
+    }
+    this.#free.clear();
+    this.#pooledBuffers = 0;
+    this.#pooledBytes = 0;
+  }
+
+  get memory(): MemoryInfo {
+    return {
+      buffers: this.#buffers,
+      bytes: this.#bytes,
+      pooledBuffers: this.#pooledBuffers,
+      pooledBytes: this.#pooledBytes,
+    };
+  }
+}
+
+/** All of a buffer. */
+export function whole(of: GpuBuffer): BufferView {
+  return { of, offset: 0, bytes: Math.max(4, of.bytes) };
+}
+
+/** `count` items from item `first` on. */
+export function part(of: GpuBuffer, first: number, count: number, itemBytes: number): BufferView {
+  return { of, offset: first * itemBytes, bytes: Math.max(4, count * itemBytes) };
+}
