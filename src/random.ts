@@ -32,9 +32,9 @@ function mix(word: number): number {
 }
 
 /**
- * The generator's four words for a (seed, stream), a chain of bijections: no two pairs share a state, the all-zero
- * state (forbidden) cannot occur because `second` is not 0 where `first` is, and the words that shape the first outputs
- * depend on every bit of the arguments.
+ * The generator's four words for a (seed, stream), a chain of bijections: no two pairs share a state, the
+ * all-zero state (forbidden) cannot occur because `second` is not 0 where `first` is, and the words that shape
+ * the first outputs depend on every bit of the arguments.
  */
 function createState(seed: number, stream: number): Int32Array {
   if (!Number.isSafeInteger(seed)) {
@@ -87,7 +87,7 @@ function nextUniform(state: Int32Array): number {
   return (high * 2 ** 26 + low) / 2 ** 53;
 }
 
-/** Layers of the ziggurat, the start of its tail, and the area of each layer (Marsaglia & Tsang, table for 128). */
+/** Layers of the ziggurat, the start of its tail, and the area of each layer (Marsaglia & Tsang, for 128). */
 const LAYERS = 128;
 const TAIL = 3.442619855899;
 const AREA = 9.91256303526217e-3;
@@ -107,14 +107,14 @@ for (let i = 2; i < LAYERS; i++) {
 
 /**
  * The normal number of a word: its low 7 bits choose the layer, the other 25 a place in it, both signs. Where
- * that falls outside the layer's rectangle, it comes from the tail, from the wedge beside the rectangle, or from
- * the next word.
+ * that falls outside the layer's rectangle, it comes from the tail, from the wedge beside the rectangle, or
+ * from the next word.
  */
 function wordToNormal(state: Int32Array, firstWord: number): number {
   for (let word = firstWord;; word = nextWord(state)) {
     const layer = word & 127;
-    // The half makes the places symmetric about 0. (Taking the sign from a bit of its own is a branch that the
-    // processor guesses wrong every other time.)
+    // The half makes the places symmetric about 0. (Taking the sign from a bit of its own is a branch that
+    // the processor guesses wrong every other time.)
     const x = ((word >> 7) + 0.5) * 2 ** -24 * EDGES[layer];
     if (Math.abs(x) < EDGES[layer + 1]) return x;
     if (layer === 0) return word < 0 ? -drawTail(state) : drawTail(state);
@@ -136,7 +136,7 @@ function drawTail(state: Int32Array): number {
 /**
  * Creates a stream of random numbers that depends on its arguments alone.
  * @param seed any safe integer
- * @param stream an integer from 0 to 2^32 - 1 that names one of the seed's streams, such as an epoch; default 0
+ * @param stream an integer from 0 to 2^32 - 1 that names one of the seed's streams, such as an epoch
  * @throws {RangeError} if one of them is out of its range
  * @example
  * ```ts
