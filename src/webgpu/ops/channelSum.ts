@@ -1,15 +1,34 @@
 /** channelSum on WebGPU: the reduction behind the gradients of biases and of per-channel scales. */
-import {
-  CHANNEL_SUM_BLOCK,
-  channelSum as stage1,
-  channelSumChunks as stage2,
-} from "../../../kernels/channelSum.ts";
-import { type GpuBuffer, part } from "../buffers.ts";
+import { sumPlanes as planesKernel, sumSamples as samplesKernel } from "../../../kernels/channelSum.ts";
+import { type BufferView, type GpuBuffer, part, whole } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 
-/** Workgroups that keep a large device busy; more would only make more partial sums. */
-const WORKGROUPS = 2048;
+/** Invocations wanted before a batch is cut no further, and the fewest samples in a chunk that pay for its sum. */
+const INVOCATIONS = 16384;
+const LEAST_RUN = 8;
+
+/** How many runs of samples to give to different invocations, where one sample occupies `size` of them. */
+export function sampleChunks(samples: number, size: number): { run: number; chunks: number } {
+  const wanted = Math.min(Math.ceil(INVOCATIONS / size), Math.ceil(samples / LEAST_RUN));
+  const run = Math.ceil(samples / wanted);
+  return { run, chunks: Math.ceil(samples / run) };
+}
+
+/** out[first + c] = sum over n, p of a[n, c, p] (times b[n, c, p]), one workgroup a channel. */
+export function sumPlanes(
+  gpu: Gpu,
+  inputs: readonly BufferView[],
+  out: GpuBuffer,
+  first: number,
+  N: number,
+  C: number,
+  P: number,
+): void {
+  const kernel = gpu.kernel(`channelSum planes ${inputs.length}`, () => planesKernel(inputs.length === 2));
+  const shift = Math.min(Math.ceil(Math.log2(P)), Math.log2(kernel.workgroupSize));
+  gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), [N, C, P, shift, first]);
+}
 
 /**
  * out[c] = sum over n, p of a[n, c, p], times b[n, c, p] where b is given, as a new buffer of C elements.
@@ -24,26 +43,24 @@ export function channelSum(
   C: number,
   P: number,
 ): GpuBuffer {
-  if (N * C * P === 0) return gpu.upload(new Float32Array(C), "channelSum of nothing");
-  const slices = batchSlices(N, [4 * C * P], gpu.limits);
-  const elements = slices[0].count * P;
-  const blocks = Math.ceil(elements / CHANNEL_SUM_BLOCK);
-  const run = Math.ceil(blocks / Math.max(1, Math.floor(WORKGROUPS / C))) * CHANNEL_SUM_BLOCK;
-  const chunks = slices.map(({ count }) => Math.ceil(count * P / run));
-  const chunksInAll = chunks.reduce((sum, count) => sum + count);
-  const kernel = gpu.kernel(`channelSum ${P} ${b !== null}`, () => stage1(P, b !== null));
-  const partial = gpu.buffers.take(4 * C * chunksInAll, "channelSum");
-  let done = 0;
+  const size = C * P;
+  if (N * size === 0) return gpu.upload(new Float32Array(C), "channelSum of nothing");
+  const kernel = gpu.kernel(`channelSum samples ${b !== null}`, () => samplesKernel(b !== null));
+  const slices = batchSlices(N, [4 * size], gpu.limits);
+  const sums = gpu.buffers.take(4 * C * slices.length, "channelSum");
   slices.forEach(({ first, count }, i) => {
-    const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, 4 * C * P));
-    const words = [count, C, run, chunks[i], done, chunksInAll];
-    gpu.dispatch(kernel, [...inputs, partial], flatGroups(C * chunks[i], gpu.limits), words);
-    done += chunks[i];
+    const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, 4 * size));
+    if (count < LEAST_RUN) return sumPlanes(gpu, inputs, sums, i * C, count, C, P);
+    const { run, chunks } = sampleChunks(count, size);
+    const partial = gpu.buffers.take(4 * size * chunks, "channelSum");
+    const [x, y] = flatGroups(Math.ceil(size / kernel.workgroupSize), gpu.limits);
+    gpu.dispatch(kernel, [...inputs, whole(partial)], [x, y, chunks], [size, count, run]);
+    sumPlanes(gpu, [whole(partial)], sums, i * C, chunks, C, P);
+    gpu.buffers.release(partial);
   });
-  if (chunksInAll === 1) return partial;
+  if (slices.length === 1) return sums;
   const out = gpu.buffers.take(4 * C, "channelSum");
-  const adder = gpu.kernel("channelSumChunks", stage2);
-  gpu.dispatch(adder, [partial, out], flatGroups(C, gpu.limits), [C, chunksInAll]);
-  gpu.buffers.release(partial);
+  sumPlanes(gpu, [whole(sums)], out, 0, slices.length, C, 1);
+  gpu.buffers.release(sums);
   return out;
 }
