@@ -56,7 +56,11 @@ class WebgpuBackend implements Backend {
     needs: readonly boolean[],
   ): (Handle | null)[] {
     const op: GpuOp<OpTable[N]> = (ops as GpuOps)[name];
-    return op.backward(this.#gpu, gradient as Operand<GpuBuffer>, inputs as Operands, attributes, needs);
+    return op.backward(this.#gpu, gradient as Operand<GpuBuffer>, inputs as Operands, attributes, needs)
+      .map((buffer, i) => {
+        if (buffer && !needs[i]) this.#gpu.buffers.release(buffer); // a kernel's by-product
+        return needs[i] ? buffer : null;
+      });
   }
 
   update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void {
