@@ -298,6 +298,16 @@ export function upload(data: Float32Array, shape: Shape, requiresGrad: boolean):
   return make({ storage: new Storage(backend, backend.upload(data, shape)), shape, requiresGrad });
 }
 
+/** A subclass of Tensor that adds no constructor of its own. */
+export type TensorSubclass<T extends Tensor> = new (...parts: ConstructorParameters<typeof Tensor>) => T;
+
+/** Uploads elements as a tensor of a subclass that receives gradients and that no `tidy` frees: a parameter. */
+export function uploadAs<T extends Tensor>(Class: TensorSubclass<T>, data: Float32Array, shape: Shape): T {
+  const backend = currentBackend("create a parameter");
+  const storage = new Storage(backend, backend.upload(data, shape));
+  return new Class(KEY, { storage, shape, requiresGrad: true, scoped: false });
+}
+
 /** Runs an op: checks shapes, queues the work, records it. Inputs may be null where the op allows it. */
 export function apply<N extends OpName>(
   op: Op<N, OpTable[N]>,
