@@ -9,8 +9,11 @@
 export interface IdxImages {
   /** Grey values from 0 (background) to 255, `[count, rows, columns]`, row-major. */
   readonly images: Uint8Array;
+  /** Number of images. */
   readonly count: number;
+  /** Height of an image, in pixels. */
   readonly rows: number;
+  /** Width of an image, in pixels. */
   readonly columns: number;
 }
 

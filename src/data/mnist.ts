@@ -16,6 +16,7 @@ export interface LabelledImages {
   readonly images: Uint8Array;
   /** Classes from 0 to 9, `[count]`. */
   readonly labels: Uint8Array;
+  /** Number of images. */
   readonly count: number;
 }
 
@@ -23,10 +24,13 @@ export interface LabelledImages {
 export interface ImageDataset {
   /** "MNIST", or the directory's own name. */
   readonly name: string;
+  /** What to learn from. */
   readonly train: LabelledImages;
+  /** What to be judged by. */
   readonly test: LabelledImages;
-  /** Extents of an image; 28 x 28 for MNIST. */
+  /** Height of an image, in pixels; 28 for MNIST. */
   readonly rows: number;
+  /** Width of an image, in pixels; 28 for MNIST. */
   readonly columns: number;
 }
 

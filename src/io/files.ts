@@ -1,23 +1,22 @@
 /** Files that are either the old one or the new one, never half of one. */
 
 /**
- * Writes a file so that whatever happens (a full disk, a killed process, a power cut), `path` holds either the previous
- * file, whole, or the new one, whole. The bytes go to a temporary file beside it, are flushed to the disk, and
- * the temporary file takes the name. It is removed if any of this fails; only a killed process can leave one behind, named
- * `<path>.<random>.tmp`.
+ * Writes a file so that whatever happens (a full disk, a killed process, a power cut), `path` holds either the
+ * previous file, whole, or the new one, whole. The bytes go to a temporary file beside it, are flushed to the
+ * disk, and the temporary file takes the name. It is removed if any of this fails; only a killed process can
+ * leave one behind, named `<path>.<random>.tmp`.
  * @param path where to write; its directory must exist
  * @param bytes the whole content; a string is written as UTF-8
  * @throws {Error} "Cannot write <path>: ..." with the system's error as `cause`
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { mkdtemp, readFile, rm } from "node:fs/promises";
  * import { writeFileAtomic } from "./files.ts";
  *
- * const directory = await mkdtemp("example-");
+ * const directory = await Deno.makeTempDir();
  * await writeFileAtomic(`${directory}/config.json`, "{}");
- * assert.equal(await readFile(`${directory}/config.json`, "utf8"), "{}");
- * await rm(directory, { recursive: true });
+ * assert.equal(await Deno.readTextFile(`${directory}/config.json`), "{}");
+ * await Deno.remove(directory, { recursive: true });
  * ```
  */
 export async function writeFileAtomic(path: string, bytes: Uint8Array | string): Promise<void> {

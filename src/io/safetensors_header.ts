@@ -83,13 +83,18 @@ function findDuplicateName(text: string): string | null {
     else if (character === "}" || character === "]") open.pop();
     else if (character === '"') {
       const start = i;
-      for (i++; text[i] !== '"'; i++) if (text[i] === "\\") i++;
+      let escaped = false;
+      for (i++; text[i] !== '"'; i++) {
+        if (text[i] !== "\\") continue;
+        escaped = true;
+        i++;
+      }
       const names = open.at(-1);
       let next = i + 1;
       while (" \t\n\r".includes(text.charAt(next)) && next < text.length) next++;
       if (names === undefined || names === null || text[next] !== ":") continue;
       // Unescaped, since "a" and "\u0061" are one name.
-      const name: string = JSON.parse(text.slice(start, i + 1));
+      const name: string = escaped ? JSON.parse(text.slice(start, i + 1)) : text.slice(start + 1, i);
       if (names.has(name)) return name;
       names.add(name);
     }
