@@ -42,11 +42,15 @@ export class Parameter extends Tensor {
    * ```
    */
   assign(data: ArrayLike<number>): void {
-    const values = checkedValues("assign to", this.name, data, this.shape);
-    const source = upload(values, this.shape, false);
-    update("assign", [this, source], {});
-    source.dispose();
+    overwrite(this, checkedValues("assign to", this.name, data, this.shape));
   }
+}
+
+/** Replaces a tensor's elements in place. The number of elements must fit: callers check. */
+export function overwrite(target: Tensor, data: Float32Array): void {
+  const source = upload(data, target.shape, false);
+  update("assign", [target, source], {});
+  source.dispose();
 }
 
 function checkedValues(doing: string, name: string, data: ArrayLike<number>, shape: Shape): Float32Array {

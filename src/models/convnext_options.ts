@@ -1,0 +1,142 @@
+/** A ConvNeXt's options, checked, and the arithmetic that follows from them. */
+import { INTERPOLATION } from "../interpolation.ts";
+import { checkAxes, type Version, VERSIONS } from "../spec.ts";
+
+/** The depthwise layers: DCLS, a dense kernel, or a dense kernel spread by a fixed dilation. */
+export type ConvKind = "dcls" | "standard" | "dilated";
+
+/** The kinds of depthwise layers. */
+export const CONV_KINDS: readonly ConvKind[] = ["dcls", "standard", "dilated"];
+
+/** Options of a ConvNeXt; the defaults make ConvNeXt-T-dcls as published. */
+export interface ConvNeXtOptions {
+  /** Channels of the images. Default 3. */
+  inChannels?: number;
+  /** Number of classes. Default 1000. */
+  classes?: number;
+  /** Blocks of each stage. Default [3, 3, 9, 3]. */
+  depths?: readonly number[];
+  /** Channels of each stage. Default [96, 192, 384, 768]. */
+  dims?: readonly number[];
+  /** Size and stride of the patches that the stem makes of the image. Default 4. */
+  stemSize?: number;
+  /** What the depthwise layers are. Default `"dcls"`. */
+  conv?: ConvKind;
+  /** Kernel size of `standard` and `dilated`: the baseline that `dcls` replaces. Odd. Default 7. */
+  kernelSize?: number;
+  /** Dilation of `dilated`. Default: the one whose reach comes nearest to dilatedKernelSize. */
+  dilation?: number;
+  /** S of `dcls`. Odd, so that the padding keeps the size. Default 17. */
+  dilatedKernelSize?: number;
+  /** K of `dcls`. Default: {@linkcode isoKernelCount}, as many parameters as the baseline. */
+  kernelCount?: number;
+  /** Interpolation of `dcls`. Default `"v0"`. */
+  version?: Version;
+  /** Whether the blocks of a stage share one set of positions. Default true, the paper's. */
+  sharePositions?: boolean;
+  /** Standard deviation of the initial positions, in cells. Default 0.5, the paper's. */
+  positionStd?: number;
+  /** Where the scale of each block's residual starts. Default 1e-6, ConvNeXt's. */
+  layerScale?: number;
+  /** Standard deviation of the initial weights, but for those of `dcls`. Default 0.02, ConvNeXt's. */
+  weightStd?: number;
+  /** Seed of the initial values. Default: a new one for every model. */
+  seed?: number;
+}
+
+/** Checked options with every default filled in; `seed` is the model's business. */
+export type ConvNeXtSpec = Required<Omit<ConvNeXtOptions, "seed">>;
+
+function refuse(name: string, rule: string, value: unknown): never {
+  throw new RangeError(
+    `Cannot create ConvNeXt: ${name} must be ${rule}, got ${JSON.stringify(value) ?? value}`,
+  );
+}
+
+function checkOdd(name: string, value: number): number {
+  if (!Number.isInteger(value) || value < 1 || value % 2 === 0) refuse(name, "a positive odd integer", value);
+  return value;
+}
+
+function checkNumber(name: string, value: number): number {
+  if (!(value >= 0 && value < Infinity)) refuse(name, "a finite number of at least 0", value);
+  return value;
+}
+
+/**
+ * Checks the options and fills in the defaults.
+ * @throws {RangeError} naming the option, its rule and what was passed
+ */
+export function convNeXtSpec(options: ConvNeXtOptions): ConvNeXtSpec {
+  const { depths = [3, 3, 9, 3], dims = [96, 192, 384, 768], conv = "dcls", version = "v0" } = options;
+  const positive = (name: string, value: number): number => checkAxes("ConvNeXt", name, value, 1, 1)[0];
+  if (depths.length === 0) refuse("depths", "at least one number of blocks", depths);
+  checkAxes("ConvNeXt", "depths", depths, depths.length, 1);
+  checkAxes("ConvNeXt", "dims", dims, depths.length, 1);
+  if (!CONV_KINDS.includes(conv)) refuse("conv", `one of ${CONV_KINDS.join(", ")}`, conv);
+  if (!VERSIONS.includes(version)) refuse("version", `one of ${VERSIONS.join(", ")}`, version);
+  const kernelSize = checkOdd("kernelSize", options.kernelSize ?? 7);
+  const dilatedKernelSize = checkOdd("dilatedKernelSize", options.dilatedKernelSize ?? 17);
+  const nearest = Math.max(1, Math.round((dilatedKernelSize - 1) / Math.max(1, kernelSize - 1)));
+  const sharePositions = options.sharePositions ?? true;
+  return {
+    inChannels: positive("inChannels", options.inChannels ?? 3),
+    classes: positive("classes", options.classes ?? 1000),
+    depths: [...depths],
+    dims: [...dims],
+    stemSize: positive("stemSize", options.stemSize ?? 4),
+    conv,
+    kernelSize,
+    dilation: positive("dilation", options.dilation ?? nearest),
+    dilatedKernelSize,
+    kernelCount: positive(
+      "kernelCount",
+      options.kernelCount ?? isoKernelCount({ depths, dims, kernelSize, version, sharePositions }),
+    ),
+    version,
+    sharePositions,
+    positionStd: checkNumber("positionStd", options.positionStd ?? 0.5),
+    layerScale: checkNumber("layerScale", options.layerScale ?? 1e-6),
+    weightStd: checkNumber("weightStd", options.weightStd ?? 0.02),
+  };
+}
+
+/** What {@linkcode isoKernelCount} needs to know. */
+export interface IsoOptions {
+  /** Blocks of each stage. */
+  depths: readonly number[];
+  /** Channels of each stage. */
+  dims: readonly number[];
+  /** Kernel size of the baseline. */
+  kernelSize: number;
+  /** Default `"v0"`; `max` and `gauss` also have spreads. */
+  version?: Version;
+  /** Whether the blocks of a stage share positions and spreads. Default true. */
+  sharePositions?: boolean;
+}
+
+/**
+ * The largest kernel count at which 2-d depthwise DCLS layers have no more parameters than the dense layers that they
+ * replace. A stage of d blocks of C channels has d C k² weights; with DCLS d C K weights, and 2 C K positions (once
+ * where they are shared, else for each block; twice with spreads).
+ *
+ * @returns at least 1. With 7x7 and shared positions it is 34 for ConvNeXt-T, 40 for -S and -B
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { isoKernelCount } from "@dcls/dcls/models";
+ *
+ * const tiny = { depths: [3, 3, 9, 3], dims: [96, 192, 384, 768], kernelSize: 7 };
+ * assert.equal(isoKernelCount(tiny), 34);
+ * ```
+ */
+export function isoKernelCount(options: IsoOptions): number {
+  const { depths, dims, kernelSize, version = "v0", sharePositions = true } = options;
+  const axes = 2 * (INTERPOLATION[version].spread ? 2 : 1);
+  const sum = (value: (stage: number) => number): number =>
+    dims.reduce((total, _, stage) => total + value(stage), 0);
+  const layers = sum((stage) => depths[stage] * dims[stage]);
+  const positions = sharePositions ? sum((stage) => dims[stage]) : layers;
+  return Math.max(1, Math.floor(layers * kernelSize ** 2 / (layers + axes * positions)));
+}

@@ -1,0 +1,25 @@
+/**
+ * Models: ConvNeXt with DCLS, dense or dilated depthwise layers.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { init, zeros } from "@dcls/dcls";
+ * import { ConvNeXt } from "@dcls/dcls/models";
+ *
+ * await init();
+ * const model = new ConvNeXt({ classes: 10, depths: [1, 1], dims: [8, 16], dilatedKernelSize: 7, kernelSize: 3 });
+ * assert.deepEqual(model.forward(zeros([1, 3, 32, 32])).shape, [1, 10]);
+ * assert.equal(model.namedParameters()[0][0], "downsample_layers.0.0.weight");
+ * ```
+ * @module
+ */
+export { ConvNeXt, ConvNeXtBlock, type ForwardOptions, type Inspect } from "./convnext.ts";
+export {
+  CONV_KINDS,
+  type ConvKind,
+  type ConvNeXtOptions,
+  type ConvNeXtSpec,
+  isoKernelCount,
+  type IsoOptions,
+} from "./convnext_options.ts";
