@@ -30,6 +30,16 @@ export function sumPlanes(
   gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), [N, C, P, shift, first]);
 }
 
+/** [slices, C] to [C]; releases what it was given, unless that is the answer. */
+export function addSlices(gpu: Gpu, sums: GpuBuffer, slices: number, C: number): GpuBuffer {
+  if (slices === 1) return sums;
+  let out: GpuBuffer;
+  if (slices * C === 0) out = gpu.upload(new Float32Array(C), "channelSum of nothing");
+  else sumPlanes(gpu, [whole(sums)], out = gpu.buffers.take(4 * C, "channelSum"), 0, slices, C, 1);
+  gpu.buffers.release(sums);
+  return out;
+}
+
 /**
  * out[c] = sum over n, p of a[n, c, p], times b[n, c, p] where b is given, as a new buffer of C elements.
  * @param a `[N, C, P]`
@@ -44,9 +54,8 @@ export function channelSum(
   P: number,
 ): GpuBuffer {
   const size = C * P;
-  if (N * size === 0) return gpu.upload(new Float32Array(C), "channelSum of nothing");
   const kernel = gpu.kernel(`channelSum samples ${b !== null}`, () => samplesKernel(b !== null));
-  const slices = batchSlices(N, [4 * size], gpu.limits);
+  const slices = size === 0 ? [] : batchSlices(N, [4 * size], gpu.limits);
   const sums = gpu.buffers.take(4 * C * slices.length, "channelSum");
   slices.forEach(({ first, count }, i) => {
     const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, 4 * size));
@@ -58,9 +67,5 @@ export function channelSum(
     sumPlanes(gpu, [whole(partial)], sums, i * C, chunks, C, P);
     gpu.buffers.release(partial);
   });
-  if (slices.length === 1) return sums;
-  const out = gpu.buffers.take(4 * C, "channelSum");
-  sumPlanes(gpu, [whole(sums)], out, 0, slices.length, C, 1);
-  gpu.buffers.release(sums);
-  return out;
+  return addSlices(gpu, sums, slices.length, C);
 }
