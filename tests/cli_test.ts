@@ -131,6 +131,7 @@ const refused: [string, string[], string][] = [
   ["value to --no-", ["--no-quick=true"], '--no-quick takes no value, got "true"'],
   ["positional", ["mnist"], 'it takes flags only, got the argument "mnist"'],
   ["flag without dashes", ["conv=dcls"], 'got the argument "conv=dcls"; did you mean --conv?'],
+  ["--help after --", ["--quick", "--", "--help"], 'got the argument "--help"'],
   ["positional after --", ["--quick", "--", "--name"], 'got the argument "--name"'],
 ];
 
