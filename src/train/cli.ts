@@ -9,6 +9,8 @@ export {
   type Command,
   type CommandValues,
   defineCommand,
+  type Given,
+  type Missing,
   type NumberOption,
   type Option,
   type OptionBase,

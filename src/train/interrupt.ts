@@ -5,8 +5,11 @@
 
 /** The part of the process that {@link onInterrupt} uses; for tests. */
 export interface InterruptHost {
+  /** Starts to call `listener` at every `signal`. */
   addSignalListener(signal: Deno.Signal, listener: () => void): void;
+  /** Stops to. */
   removeSignalListener(signal: Deno.Signal, listener: () => void): void;
+  /** Ends the process with that status. */
   exit(status: number): void;
 }
 

@@ -41,9 +41,11 @@ export interface ProgressState {
   step: number;
   /** Epoch under way, counted from 1. */
   epoch: number;
+  /** Training loss of the step. */
   loss?: number;
   /** Share of right answers, 0 to 1. */
   accuracy?: number;
+  /** Training speed. */
   imagesPerSecond?: number;
 }
 

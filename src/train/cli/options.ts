@@ -19,13 +19,17 @@ export interface OptionBase {
 
 /** A switch: `--name`, `--no-name`, `--name=true`, `--name=false`. Default: false. */
 export interface BooleanOption extends OptionBase {
+  /** Takes no value, or `true` or `false` after `=`. */
   readonly type: "boolean";
+  /** What holds where the flag is not given. */
   readonly default?: boolean;
 }
 
 /** A number with its range. `integer` accepts safe integers only. NaN and infinities are refused. */
 export interface NumberOption extends OptionBase {
+  /** `integer` for whole numbers only. */
   readonly type: "integer" | "number";
+  /** Must keep the range below. */
   readonly default?: number;
   /** Smallest value accepted. */
   readonly min?: number;
@@ -41,14 +45,19 @@ export interface NumberOption extends OptionBase {
 
 /** A text or a path; never empty. */
 export interface TextOption extends OptionBase {
+  /** `path` reads the same and says in `--help` that a path is meant. */
   readonly type: "string" | "path";
+  /** What holds where the flag is not given; not empty. */
   readonly default?: string;
 }
 
 /** One of a list of words. */
 export interface ChoiceOption extends OptionBase {
+  /** The value must be one of `choices`. */
   readonly type: "choice";
+  /** All words accepted, as they are typed. */
   readonly choices: readonly string[];
+  /** One of `choices`. */
   readonly default?: string;
 }
 
@@ -61,6 +70,7 @@ export interface Command<Options extends readonly Option[] = readonly Option[]> 
   readonly name: string;
   /** What it does, in a sentence or two. */
   readonly summary: string;
+  /** In the order in which `--help` lists them. */
   readonly options: Options;
   /** Lines that can be pasted as they are, each with what it does. */
   readonly examples?: readonly { readonly line: string; readonly does: string }[];
@@ -71,12 +81,14 @@ export type CamelCase<Name extends string> = Name extends `${infer Head}-${infer
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : Name;
 
-type Given<O extends Option> = O extends { type: "boolean" } ? boolean
+/** The type of an option's value where it is given. */
+export type Given<O extends Option> = O extends { type: "boolean" } ? boolean
   : O extends { type: "integer" | "number" } ? number
   : O extends { type: "choice"; choices: readonly (infer Choice)[] } ? Choice
   : string;
 
-type Missing<O extends Option> = O extends { type: "boolean" } ? never
+/** The type of an option's value where it is not given and has no default; never where it has one. */
+export type Missing<O extends Option> = O extends { type: "boolean" } ? never
   : O extends { default: string | number } ? never
   : undefined;
 
@@ -87,6 +99,7 @@ export type CommandValues<Options extends readonly Option[]> = {
 
 /** A parsed command line. */
 export interface ParsedCommand<Options extends readonly Option[]> {
+  /** By camelCase name: `--kernel-count` is `values.kernelCount`. */
   readonly values: CommandValues<Options>;
   /** The names in `values` that the command line gave; the others hold their defaults. */
   readonly given: ReadonlySet<keyof CommandValues<Options>>;

@@ -20,7 +20,9 @@ export interface CurveRow {
   step: number;
   /** Epoch, counted from 1. */
   epoch: number;
+  /** Training loss of the step. */
   loss: number;
+  /** Learning rate of the step. */
   learningRate: number;
 }
 
@@ -32,6 +34,7 @@ export interface CurveEvaluation {
   step: number;
   /** Share of right answers, 0 to 1. */
   accuracy: number;
+  /** Loss on the test images. */
   loss: number;
 }
 

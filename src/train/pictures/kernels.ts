@@ -10,6 +10,7 @@ export interface KernelPoint {
   row: number;
   /** Position along axis 1, in kernel cells from the centre cell floor(width / 2). */
   column: number;
+  /** Decides whether the dot is filled (0 or more) or open (negative). */
   weight: number;
 }
 

@@ -15,6 +15,7 @@ import {
 
 /** One training run of the demo. */
 export interface LagRun {
+  /** Names the run, below its bars. */
   seed: number;
   /** The learned lags, in days, after some of the steps; every entry has as many. */
   path: readonly { readonly step: number; readonly lags: ArrayLike<number> }[];
