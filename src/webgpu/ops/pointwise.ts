@@ -1,8 +1,8 @@
 /** pointwise on WebGPU. */
 import {
   pointwise as productKernel,
-  pointwiseBlocks,
   type PointwiseGeometry,
+  pointwiseGroups,
 } from "../../../kernels/pointwise.ts";
 import { pointwiseBackwardWeight, weightTiles } from "../../../kernels/pointwiseBackwardWeight.ts";
 import type { PointwiseAttributes } from "../../ops/pointwise.ts";
@@ -38,13 +38,14 @@ function product(
   const itemBytes = [4 * inChannels * pixels, 4 * outChannels * pixels];
   for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
     const columns = slice.count * pixels;
-    const [across, deep] = flatGroups(Math.ceil(columns / kernel.workgroupSize), gpu.limits);
+    const [groups, blocks] = pointwiseGroups(geometry, columns);
+    const [across, deep] = flatGroups(groups, gpu.limits);
     const views = [
       part(x, slice.first, slice.count, itemBytes[0]),
       ...others,
       part(y, slice.first, slice.count, itemBytes[1]),
     ];
-    gpu.dispatch(kernel, views, [across, pointwiseBlocks(geometry), deep], [columns]);
+    gpu.dispatch(kernel, views, [across, blocks, deep], [columns]);
   }
 }
 
