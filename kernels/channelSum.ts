@@ -4,8 +4,8 @@
  * Stage 1, `sumSamples`: partial[chunk, i] = sum over the samples n of a chunk of a[n, i], i = (c, p).
  *   Bindings: a [N, C * P], (b,) partial [chunks, C * P], parameters { size: C * P, samples: N, run }.
  *   One invocation an i and chunk (the workgroup's z): neighbours read neighbours, and no index is divided.
- * Stage 2, `sumPlanes`: out[first + c] = sum over n, p of a[n, c, p], one workgroup a channel.
- *   Bindings: a [N, C, P], (b,) out, parameters { samples: N, channels: C, pixels: P, shift, first }.
+ * Stage 2, `sumPlanes`: out[first + c] = scale * sum over n, p of a[n, c, p], one workgroup a channel.
+ *   Bindings: a [N, C, P], (b,) out, parameters { samples: N, channels: C, pixels: P, shift, first, scale }.
  *   2^shift invocations share a plane, the others take other samples: small planes, 1 x 1 too, keep them all busy.
  *
  * A first version had a workgroup with its tree for every 512 elements and divided by P to find them: 4.2 ms against
@@ -53,7 +53,14 @@ partial[g.z * size + id] = s;
 /** Stage 2. */
 export function sumPlanes(product: boolean): Kernel {
   const list = [...inputs(product), ["out", "array<f32>", "read_write"]] as Binding[];
-  const fields = { samples: "u32", channels: "u32", pixels: "u32", shift: "u32", first: "u32" } as const;
+  const fields = {
+    samples: "u32",
+    channels: "u32",
+    pixels: "u32",
+    shift: "u32",
+    first: "u32",
+    scale: "f32",
+  } as const;
   return {
     label: "channelSum planes",
     workgroupSize: PLANES_SIZE,
@@ -73,7 +80,7 @@ for (var p = t & (width - 1u); p < parameters.pixels; p += width) { ${add(produc
 }
 sums[t] = s;
 ${treeSum("sums", PLANES_SIZE)}
-if (t == 0u && c < parameters.channels) { out[parameters.first + c] = sums[0]; }
+if (t == 0u && c < parameters.channels) { out[parameters.first + c] = sums[0] * parameters.scale; }
 }`,
   };
 }

@@ -15,7 +15,7 @@ export function sampleChunks(samples: number, size: number): { run: number; chun
   return { run, chunks: Math.ceil(samples / run) };
 }
 
-/** out[first + c] = sum over n, p of a[n, c, p] (times b[n, c, p]), one workgroup a channel. */
+/** out[first + c] = scale * sum over n, p of a[n, c, p] (times b[n, c, p]), one workgroup a channel. */
 export function sumPlanes(
   gpu: Gpu,
   inputs: readonly BufferView[],
@@ -24,10 +24,13 @@ export function sumPlanes(
   N: number,
   C: number,
   P: number,
+  scale = 1,
 ): void {
   const kernel = gpu.kernel(`channelSum planes ${inputs.length}`, () => planesKernel(inputs.length === 2));
   const shift = Math.min(Math.ceil(Math.log2(P)), Math.log2(kernel.workgroupSize));
-  gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), [N, C, P, shift, first]);
+  gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), [N, C, P, shift, first, {
+    f32: scale,
+  }]);
 }
 
 /** [slices, C] to [C]; releases what it was given, unless that is the answer. */

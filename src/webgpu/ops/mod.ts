@@ -3,10 +3,18 @@ import type { OpName, OpTable, UpdateName, UpdateTable } from "../../ops/mod.ts"
 import { binary } from "./binary.ts";
 import { constructKernel } from "./constructKernel.ts";
 import { convolution } from "./convolution.ts";
+import { correctCount } from "./correctCount.ts";
+import { crossEntropy } from "./crossEntropy.ts";
+import { globalAveragePool } from "./globalAveragePool.ts";
+import { layerNorm } from "./layerNorm.ts";
 import type { GpuOp, GpuUpdate } from "./op.ts";
+import { pad } from "./pad.ts";
 import { pointwise } from "./pointwise.ts";
+import { repulsiveLoss } from "./repulsiveLoss.ts";
+import { scaleResidual } from "./scaleResidual.ts";
 import { sum } from "./sum.ts";
 import { unary } from "./unary.ts";
+import { adamW, assign, clamp } from "./updates.ts";
 
 export type { GpuOp, GpuUpdate };
 
@@ -16,6 +24,20 @@ export type GpuOps = { readonly [N in OpName]: GpuOp<OpTable[N]> };
 export type GpuUpdates = { readonly [N in UpdateName]: GpuUpdate<UpdateTable[N]> };
 
 /** The ops. */
-export const ops: GpuOps = { binary, constructKernel, convolution, pointwise, sum, unary };
+export const ops: GpuOps = {
+  binary,
+  constructKernel,
+  convolution,
+  correctCount,
+  crossEntropy,
+  globalAveragePool,
+  layerNorm,
+  pad,
+  pointwise,
+  repulsiveLoss,
+  scaleResidual,
+  sum,
+  unary,
+};
 /** The updates. */
-export const updates: GpuUpdates = {};
+export const updates: GpuUpdates = { adamW, assign, clamp };
