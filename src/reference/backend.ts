@@ -37,6 +37,7 @@ export const referenceOps: OpImplementations<ReferenceHandle> = {
 
 /** Runs every op in float64 on the CPU, at once. `read` rounds to float32. */
 export class ReferenceBackend implements Backend {
+  /** No device, no features, no limits. */
   readonly info: BackendInfo = {
     name: "reference",
     adapter: "float64 loops",

@@ -5,6 +5,7 @@ import { type Shape, sizeOf } from "../spec.ts";
 
 /** Storage of a tensor on the reference backend: its elements in float64, row-major. */
 export interface ReferenceHandle {
+  /** As many as the tensor's shape has; the updates write here. */
   readonly data: Float64Array;
 }
 
@@ -26,7 +27,9 @@ export function shapeOf(inputs: Inputs, index: number): Shape {
 
 /** A shape `[N, C, ...spatial]` with its spatial axes taken together. */
 export interface Planes {
+  /** N. */
   readonly batch: number;
+  /** C. */
   readonly channels: number;
   /** Elements of one channel of one sample. */
   readonly pixels: number;
