@@ -1,0 +1,108 @@
+/** 2-d convolution of any groups on tfjs, in channels-last planes; its gradient by the input is one, too. */
+import * as tf from "@tensorflow/tfjs";
+import { outputExtent } from "../../spec.ts";
+import { unstack } from "../functions.ts";
+import { depthwiseByTaps, tapsFit } from "./depthwise.ts";
+import { bands, crop, dilate, isMixed, type Pair, pair, prefersBands, spread, type Window } from "./plane.ts";
+
+/** x `[N, H, W, C]`, kernel `[O, C/groups, rows, columns]` → `[N, ...output, O]`. */
+export function convolve(
+  input: tf.Tensor4D,
+  weights: tf.Tensor4D,
+  groups: number,
+  asked: Window,
+): tf.Tensor4D {
+  const cropped = crop(input, asked);
+  const mixed = isMixed(asked);
+  const kernel = mixed ? dilate(weights, asked.dilation) : weights;
+  const window: Window = mixed ? { ...cropped.window, dilation: [1, 1] } : cropped.window;
+  const { x } = cropped;
+  const output = pair((a) =>
+    outputExtent(
+      x.shape[a + 1] + window.low[a] + window.high[a],
+      kernel.shape[a + 2],
+      window.stride[a],
+      0,
+      window.dilation[a],
+    )
+  );
+  if (kernel.shape[1] === 1 && groups > 1 && tapsFit(x.shape, kernel.shape, output, window)) {
+    return depthwiseByTaps(x, kernel, output, window);
+  }
+  return groupByGroup(x, kernel, groups, output, window);
+}
+
+/**
+ * dx[i] = Σ kernel[t] dy[q] over q * stride + t * dilation - low = i: a convolution of dy, zeros put between its cells,
+ * with the kernel turned around and its channels swapped.
+ */
+export function inputGradient(
+  dy: tf.Tensor4D,
+  kernel: tf.Tensor4D,
+  groups: number,
+  { stride, dilation, low }: Window,
+  extent: Pair,
+): tf.Tensor4D {
+  const [outputs, inputs, rows, columns] = kernel.shape;
+  const grouped = tf.reshape(kernel, [groups, outputs / groups, inputs, rows * columns]);
+  const turned = tf.transpose(tf.reverse(grouped, 3), [0, 2, 1, 3]);
+  const spaced = spread(dy, stride);
+  const reach = pair((a) => dilation[a] * (kernel.shape[a + 2] - 1));
+  const before = pair((a) => reach[a] - low[a]);
+  return convolve(spaced, tf.reshape(turned, [groups * inputs, outputs / groups, rows, columns]), groups, {
+    stride: [1, 1],
+    dilation,
+    low: before,
+    high: pair((a) => extent[a] + reach[a] - spaced.shape[a + 1] - before[a]),
+  });
+}
+
+/** One dense convolution per group, over rows and columns or, with the columns as channels, over rows alone. */
+function groupByGroup(
+  x: tf.Tensor4D,
+  kernel: tf.Tensor4D,
+  groups: number,
+  output: Pair,
+  window: Window,
+): tf.Tensor4D {
+  const [batch, height, width] = x.shape;
+  const [outputs, inputs, rows, columns] = kernel.shape;
+  const each = outputs / groups;
+  const { stride, dilation, low, high } = window;
+  if (!prefersBands(columns, width, output[1], each)) {
+    const planes = tf.transpose(tf.reshape(x, [batch, height * width, groups, inputs]), [2, 0, 1, 3]);
+    const filters = tf.transpose(tf.reshape(kernel, [groups, each, inputs, rows * columns]), [0, 3, 2, 1]);
+    const padding = explicitPadding(low, high);
+    const kernels = unstack(filters, [rows, columns, inputs, each]);
+    const parts = unstack(planes, [batch, height, width, inputs]).map((plane, g) =>
+      tf.conv2d(plane as tf.Tensor4D, kernels[g] as tf.Tensor4D, [...stride], padding, "NHWC", [...dilation])
+    );
+    if (groups === 1) return parts[0];
+    const joined = tf.reshape(tf.stack(parts), [groups, batch * output[0] * output[1], each]);
+    return tf.reshape(tf.transpose(joined, [1, 0, 2]), [batch, ...output, outputs]);
+  }
+  const lines = tf.transpose(tf.reshape(x, [batch * height, width, groups, inputs]), [2, 0, 3, 1]);
+  const taps = tf.transpose(tf.reshape(kernel, [groups, each, inputs, rows, columns]), [0, 3, 2, 1, 4]);
+  const banded = tf.matMul(tf.reshape(taps, [-1, columns]), bands(columns, width, output[1], window));
+  const filters = tf.transpose(tf.reshape(banded, [groups * rows * inputs, each, width, output[1]]), [
+    0,
+    2,
+    1,
+    3,
+  ]);
+  const kernels = unstack(tf.reshape(filters, [groups, -1]), [rows, 1, inputs * width, each * output[1]]);
+  const padding = explicitPadding([low[0], 0], [high[0], 0]);
+  const parts = unstack(lines, [batch, height, 1, inputs * width]).map((line, g) =>
+    tf.conv2d(line as tf.Tensor4D, kernels[g] as tf.Tensor4D, [stride[0], 1], padding, "NHWC", [
+      dilation[0],
+      1,
+    ])
+  );
+  const joined = tf.reshape(tf.stack(parts), [groups, batch * output[0], each, output[1]]);
+  return tf.reshape(tf.transpose(joined, [1, 3, 0, 2]), [batch, ...output, outputs]);
+}
+
+/** Padding as tfjs takes it. */
+export function explicitPadding(low: Pair, high: Pair): [Pair, Pair, Pair, Pair] {
+  return [[0, 0], [low[0], high[0]], [low[1], high[1]], [0, 0]];
+}

@@ -1,0 +1,74 @@
+/** Small functions that several ops are composed of, and gradients that tfjs gets wrong. */
+import * as tf from "@tensorflow/tfjs";
+import type { Shape } from "../spec.ts";
+
+/** |x| with |·|'(0) = 0; tfjs has -1 there. */
+export const absolute: (x: tf.Tensor) => tf.Tensor = tf.customGrad((x, save) => {
+  const input = x as tf.Tensor;
+  (save as tf.GradSaveFunc)([input]);
+  return {
+    value: tf.abs(input),
+    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(dy, tf.sign(saved[0])),
+  };
+});
+
+/** √x with a gradient of 0 at 0, where tfjs has infinity. */
+export const squareRoot: (x: tf.Tensor) => tf.Tensor = tf.customGrad((x, save) => {
+  const value = tf.sqrt(x as tf.Tensor);
+  (save as tf.GradSaveFunc)([value]);
+  return {
+    value,
+    // 1 is added where the root is 0, so that nothing is divided by 0, and the product with its sign is 0 there.
+    gradFunc: (dy: tf.Tensor, [root]: tf.Tensor[]) => {
+      const positive = tf.sign(root);
+      return tf.div(tf.mul(dy, positive), tf.mul(2, tf.add(root, tf.sub(1, positive))));
+    },
+  };
+});
+
+/** Sum of all but the last axis: a product with ones, ten times as fast as tfjs's transpose and sum. */
+export function columnSum(x: tf.Tensor): tf.Tensor1D {
+  const columns = x.shape.at(-1)!;
+  const rows = x.size / columns;
+  return tf.reshape(tf.matMul(tf.ones([1, rows]), tf.reshape(x, [rows, columns])), [columns]);
+}
+
+/** Sum of all elements in two levels: one running float32 sum over millions would lose digits. */
+export function total(x: tf.Tensor): tf.Scalar {
+  const width = 1024;
+  if (x.size <= width) return tf.sum(x);
+  const flat = tf.reshape(x, [x.size]);
+  const missing = (width - x.size % width) % width;
+  const full = missing === 0 ? flat : tf.pad(flat, [[0, missing]]);
+  return total(tf.sum(tf.reshape(full, [full.size / width, width]), 1));
+}
+
+/**
+ * The slices of the leading axis that each list names, -1 for zeros: one tensor per list.
+ *
+ * tf.slice on wasm copies the whole tensor for each slice (16 slices of [16, 128, 14, 14]: 12 ms against 0.5 ms
+ * here), so the values are fetched once. On a CPU engine that waits for nothing.
+ */
+export function selectLeading(x: tf.Tensor, lists: readonly (readonly number[])[]): tf.Tensor[] {
+  const rest = x.shape.slice(1);
+  const length = rest.reduce((product, extent) => product * extent, 1);
+  const values = x.dataSync();
+  return lists.map((list) => {
+    const first = list[0];
+    if (list.every((row, i) => row === first + i && row >= 0)) {
+      const part = values.subarray(first * length, (first + list.length) * length);
+      return tf.tensor(part, [list.length, ...rest], "float32");
+    }
+    const part = new Float32Array(list.length * length);
+    list.forEach((row, i) => {
+      if (row >= 0) part.set(values.subarray(row * length, (row + 1) * length), i * length);
+    });
+    return tf.tensor(part, [list.length, ...rest], "float32");
+  });
+}
+
+/** The tensors along the leading axis, each in the shape given. */
+export function unstack(x: tf.Tensor, shape: Shape): tf.Tensor[] {
+  const lists = Array.from({ length: x.shape[0] }, (_, i) => [i]);
+  return selectLeading(x, lists).map((part) => tf.reshape(part, [...shape]));
+}
