@@ -15,6 +15,7 @@ import { batchSlices, flatGroups } from "../limits.ts";
 import { channelSum } from "./channelSum.ts";
 import { reduceChunks } from "./chunks.ts";
 import { type GpuOp, output } from "./op.ts";
+import { isPatchConvolution, patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
 
 /** Lists get three spatial axes: missing ones are leading axes of one cell. */
 function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes): ConvolutionGeometry {
@@ -96,34 +97,47 @@ function inputGradient(
   return dx;
 }
 
-/** Direct kernels for every shape. */
+function kernelGradient(
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  count: number,
+  x: GpuBuffer,
+  dy: GpuBuffer,
+): GpuBuffer {
+  const { inChannels, outChannels, groups, input, output: out, size } = geometry;
+  return reduceChunks(gpu, {
+    kernel: gpu.kernel(`convBackwardKernel ${keyOf(geometry)}`, () => convBackwardKernel(geometry)),
+    batched: [
+      { buffer: x, itemBytes: 4 * inChannels * sizeOf(input) },
+      { buffer: dy, itemBytes: 4 * outChannels * sizeOf(out) },
+    ],
+    count,
+    invocations: tapRows(geometry),
+    elements: outChannels * (inChannels / groups) * sizeOf(size),
+  });
+}
+
+/** Patch convolutions (size = stride) as pointwise products, everything else by the direct kernels. */
 export const convolution: GpuOp<ConvolutionAttributes> = {
   forward(gpu, [x, taps, bias], attributes, shape) {
     const y = output(gpu, shape, "convolution");
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const others = bias ? [taps!.handle, bias.handle] : [taps!.handle];
-    direct(gpu, geometry, "forward", shape[0], x!.handle, others, y);
+    if (isPatchConvolution(geometry)) patchConvolution(gpu, geometry, shape[0], x!.handle, others, y);
+    else direct(gpu, geometry, "forward", shape[0], x!.handle, others, y);
     return y;
   },
   backward(gpu, dy, [x, taps, bias], attributes, needs) {
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
-    const count = x!.shape[0], out = sizeOf(geometry.output);
-    const dx = needs[0] ? inputGradient(gpu, geometry, count, dy.handle, taps!.handle) : null;
-    const dtaps = needs[1]
-      ? reduceChunks(gpu, {
-        kernel: gpu.kernel(`convBackwardKernel ${keyOf(geometry)}`, () => convBackwardKernel(geometry)),
-        batched: [
-          { buffer: x!.handle, itemBytes: 4 * geometry.inChannels * sizeOf(geometry.input) },
-          { buffer: dy.handle, itemBytes: 4 * geometry.outChannels * out },
-        ],
-        count,
-        invocations: tapRows(geometry),
-        elements: sizeOf(taps!.shape),
-      })
-      : null;
-    const dbias = needs[2] && bias
-      ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, out)
-      : null;
-    return [dx, dtaps, dbias];
+    const count = x!.shape[0], patch = isPatchConvolution(geometry);
+    const toInput = patch ? patchInputGradient : inputGradient;
+    const toKernel = patch ? patchKernelGradient : kernelGradient;
+    return [
+      needs[0] ? toInput(gpu, geometry, count, dy.handle, taps!.handle) : null,
+      needs[1] ? toKernel(gpu, geometry, count, x!.handle, dy.handle) : null,
+      needs[2] && bias
+        ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output))
+        : null,
+    ];
   },
 };

@@ -20,7 +20,8 @@ const geometryOf = (x: Shape, outChannels: number): PointwiseGeometry => ({
   pixels: sizeOf(x.slice(2)),
 });
 
-function product(
+/** y = A x (+ bias); A is weight, or its transpose. `others`: weight and, where there is one, bias. */
+export function product(
   gpu: Gpu,
   geometry: PointwiseGeometry,
   transposed: boolean,
@@ -49,6 +50,28 @@ function product(
   }
 }
 
+/** The gradient to the weight. */
+export function weightGradient(
+  gpu: Gpu,
+  geometry: PointwiseGeometry,
+  count: number,
+  dy: GpuBuffer,
+  x: GpuBuffer,
+): GpuBuffer {
+  const { inChannels, outChannels, pixels } = geometry;
+  const key = `pointwiseBackwardWeight ${inChannels} ${outChannels} ${pixels}`;
+  return reduceChunks(gpu, {
+    kernel: gpu.kernel(key, () => pointwiseBackwardWeight(geometry)),
+    batched: [
+      { buffer: dy, itemBytes: 4 * outChannels * pixels },
+      { buffer: x, itemBytes: 4 * inChannels * pixels },
+    ],
+    count,
+    invocations: weightTiles(geometry),
+    elements: inChannels * outChannels,
+  });
+}
+
 /** Register-blocked products. */
 export const pointwise: GpuOp<PointwiseAttributes> = {
   forward(gpu, [x, weight, bias], _, shape) {
@@ -65,19 +88,7 @@ export const pointwise: GpuOp<PointwiseAttributes> = {
       dx = output(gpu, x!.shape, "pointwiseBackwardInput");
       product(gpu, geometryOf(dy.shape, inChannels), true, count, dy.handle, [weight!.handle], dx);
     }
-    const key = `pointwiseBackwardWeight ${inChannels} ${outChannels} ${pixels}`;
-    const dweight = needs[1]
-      ? reduceChunks(gpu, {
-        kernel: gpu.kernel(key, () => pointwiseBackwardWeight(geometry)),
-        batched: [
-          { buffer: dy.handle, itemBytes: 4 * outChannels * pixels },
-          { buffer: x!.handle, itemBytes: 4 * inChannels * pixels },
-        ],
-        count,
-        invocations: weightTiles(geometry),
-        elements: inChannels * outChannels,
-      })
-      : null;
+    const dweight = needs[1] ? weightGradient(gpu, geometry, count, dy.handle, x!.handle) : null;
     const dbias = needs[2] && bias ? channelSum(gpu, dy.handle, null, count, outChannels, pixels) : null;
     return [dx, dweight, dbias];
   },
