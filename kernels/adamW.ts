@@ -1,8 +1,8 @@
 /**
- * adamW: m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g²,  p = decay p - rate m / (sqrt(v) scale + epsilon),
+ * adamW: m = beta1 m + (1 - beta1) dp,  v = beta2 v + (1 - beta2) dp²,  p = decay p - rate m / (sqrt(v) scale + epsilon),
  * with decay = 1 - learningRate weightDecay, rate = learningRate / (1 - beta1^step), scale = 1 / sqrt(1 - beta2^step):
  * Loshchilov & Hutter, ICLR 2019, the corrections taken out of the elements.
- * Bindings: p, g, m, v, parameters. One invocation an element; the bindings' length says how many there are, so that
+ * Bindings: p, dp, m, v, parameters. One invocation an element; the bindings' length says how many there are, so that
  * parameters of every size share one struct a step.
  */
 import { bindings, flatId, type Kernel, main, parameters } from "./kernel.ts";
@@ -18,7 +18,7 @@ export function adamW(): Kernel {
     code: `${
       bindings(
         ["p", "array<f32>", "read_write"],
-        ["g", "array<f32>", "read"],
+        ["dp", "array<f32>", "read"],
         ["m", "array<f32>", "read_write"],
         ["v", "array<f32>", "read_write"],
       )
@@ -38,7 +38,7 @@ ${
 ${main(SIZE)} {
 ${flatId(SIZE)}
 if (id >= arrayLength(&p)) { return; }
-let gradient = g[id];
+let gradient = dp[id];
 let first = fma(parameters.beta1, m[id], parameters.rest1 * gradient);
 let second = fma(parameters.beta2, v[id], parameters.rest2 * gradient * gradient);
 m[id] = first;

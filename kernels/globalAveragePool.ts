@@ -37,7 +37,7 @@ y[id] = (${range(chains).map((i) => `s${i}`).join(" + ")}) * ${float(1 / P)};
 /** dx. */
 export function globalAveragePoolBackward(P: number): Kernel {
   const body = P <= PLANE
-    ? `let g = dy[id] * ${float(1 / P)};\n${unroll(P, (i) => `dx[id * ${P}u + ${i}u] = g;`)}`
+    ? `let value = dy[id] * ${float(1 / P)};\n${unroll(P, (i) => `dx[id * ${P}u + ${i}u] = value;`)}`
     : `dx[id] = dy[id / ${P}u] * ${float(1 / P)};`;
   return {
     label: `globalAveragePoolBackward ${P}`,
