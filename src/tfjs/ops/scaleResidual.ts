@@ -4,7 +4,7 @@ import type { ScaleResidualAttributes } from "../../ops/scaleResidual.ts";
 import { columnSum } from "../functions.ts";
 import type { TfjsOp } from "../op.ts";
 
-/** shortcut and x `[N, ...spatial, C]`, scale `[C]`. Backward by hand: tf.grads would sum 10 times as slowly. */
+/** shortcut and x `[N, ...spatial, C]`, scale `[C]`. By hand: tf.grads sums axis by axis. */
 export const scaleResidual: TfjsOp<ScaleResidualAttributes> = {
   images: [0, 1],
   forward: ([shortcut, x, scale]) => tf.add(shortcut!, tf.mul(x!, scale!)),
