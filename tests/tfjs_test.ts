@@ -462,6 +462,28 @@ Deno.test("tfjs: wasm is the engine where nothing else is asked for", async () =
   assertEquals(tf.getBackend(), "wasm");
 });
 
+Deno.test("tfjs: without read access to wasm's binary the cpu engine takes over, quietly", async () => {
+  const module = new URL("../src/tfjs/backend.ts", import.meta.url).href;
+  const code = `const { createTfjsBackend } = await import("${module}");
+    const backend = await createTfjsBackend();
+    const x = { handle: backend.upload(Float32Array.of(3), [1]), shape: [1] };
+    const attributes = { kind: "square", scale: 1, offset: 0 };
+    const y = { handle: backend.forward("unary", [x], attributes, [1]), shape: [1] };
+    console.log(backend.info.adapter, (await backend.read([y]))[0][0]);`;
+  const folder = await Deno.makeTempDir();
+  const script = `${folder}/script.ts`;
+  await Deno.writeTextFile(script, code);
+  const config = new URL("../deno.json", import.meta.url).pathname;
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-check", "--no-prompt", `--config=${config}`, script],
+    env: { NO_COLOR: "1" },
+  });
+  const { stdout, stderr } = await command.output();
+  await Deno.remove(folder, { recursive: true });
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).trim();
+  assertEquals([text(stdout), text(stderr)], ["cpu 9", ""]);
+});
+
 Deno.test("tfjs: a full wasm heap is an error, not a wrong result", async () => {
   const answers = [16, 0, 2 ** 31 - 8, 32];
   const module = { HEAPU8: { length: 2 ** 31 } as Uint8Array, _malloc: (): number => answers.shift()! };

@@ -29,7 +29,7 @@ class TfjsBackend implements Backend {
       name: "tfjs",
       adapter: engine,
       software: true,
-      features: engine === "wasm" ? ["simd"] : [],
+      features: engine === "wasm" && tf.env().getBool("WASM_HAS_SIMD_SUPPORT") ? ["simd"] : [],
       limits: engine === "wasm" ? { heapBytes: 2 ** 32 } : {},
     };
   }
@@ -42,8 +42,7 @@ class TfjsBackend implements Backend {
         } elements, got ${data.length}`,
       );
     }
-    // A copy: the cpu engine would go on reading the caller's array.
-    return this.#keep(tf.tensor(data.slice(), [...shape], "float32"), shape, "first");
+    return this.#keep(tf.tensor(this.#own(data), [...shape], "float32"), shape, "first");
   }
 
   /** Never waits for anything on these engines, but stays right on one that would. */
@@ -52,7 +51,7 @@ class TfjsBackend implements Backend {
       const tensor = tf.tidy(() => tf.clone(viewed(handle, shape, "first")));
       return tensor.data<"float32">().finally(() => tensor.dispose());
     });
-    return (await Promise.all(read)).map((values) => values.slice());
+    return (await Promise.all(read)).map((values) => this.#own(values));
   }
 
   release(handle: Handle): void {
@@ -124,6 +123,11 @@ class TfjsBackend implements Backend {
 
   dispose(): void {
     for (const handle of [...this.#live]) this.release(handle);
+  }
+
+  /** The values, apart from the other side's: the cpu engine stores arrays as they come and hands them out again. */
+  #own(values: Float32Array): Float32Array {
+    return this.info.adapter === "cpu" ? values.slice() : values;
   }
 
   /** Frees what `body` makes, except for what it keeps. */

@@ -52,9 +52,13 @@ async function start(name: EngineName): Promise<boolean> {
 /** Without read access the wasm engine fails too, but only after pages of messages: ask first, under Deno. */
 async function readBinary(): Promise<void> {
   if (!("Deno" in globalThis)) return;
-  const entry = import.meta.resolve("@tensorflow/tfjs-backend-wasm");
-  if (!entry.startsWith("file:")) return;
-  await Deno.stat(new URL("tfjs-backend-wasm-simd.wasm", entry));
+  let entry: string;
+  try {
+    entry = import.meta.resolve("@tensorflow/tfjs-backend-wasm");
+  } catch {
+    return; // no import map, as in a published copy: then tfjs finds its file, or says so
+  }
+  if (entry.startsWith("file:")) await Deno.stat(new URL("tfjs-backend-wasm-simd.wasm", entry));
 }
 
 /**

@@ -37,10 +37,21 @@ export function inPlaceOf(x: tf.Tensor, step: (x: tf.Tensor) => tf.Tensor): tf.T
   return result;
 }
 
-/** Sum of all but the last axis. */
+/** Sum of all but the last axis, in two levels where there are many rows and they can be divided. */
 export function columnSum(x: tf.Tensor): tf.Tensor1D {
   const columns = x.shape.at(-1)!;
-  return tf.sum(tf.reshape(x, [x.size / columns, columns]), 0);
+  const rows = x.size / columns;
+  const block = rows > 1024 ? divisor(rows, 1024) : 1;
+  const parts = tf.sum(tf.reshape(x, [block, rows / block, columns]), 1);
+  return block === 1 ? tf.reshape(parts, [columns]) : tf.sum(parts, 0);
+}
+
+/** The largest divisor of `count` that is at most `limit`. */
+function divisor(count: number, limit: number): number {
+  for (let candidate = limit; candidate > 1; candidate--) {
+    if (count % candidate === 0) return candidate;
+  }
+  return 1;
 }
 
 /** Sum of all elements in two levels: one running float32 sum over millions would lose digits. */

@@ -70,18 +70,17 @@ function groupByGroup(
   const each = outputs / groups;
   const { stride, dilation, low, high } = window;
   if (!prefersBands(columns, width, output[1], each)) {
-    const planes = tf.transpose(tf.reshape(x, [batch, height * width, groups, inputs]), [2, 0, 1, 3]);
     const filters = tf.transpose(tf.reshape(kernel, [groups, each, inputs, rows * columns]), [0, 3, 2, 1]);
-    const padding = explicitPadding(low, high);
     const kernels = unstack(filters, [rows, columns, inputs, each]);
-    const parts = unstack(planes, [batch, height, width, inputs]).map((plane, g) =>
-      tf.conv2d(plane as tf.Tensor4D, kernels[g] as tf.Tensor4D, [...stride], padding, "NHWC", [...dilation])
+    const padding = explicitPadding(low, high);
+    const planes = tf.reshape(x, [batch, height * width, groups, inputs]);
+    const parts = leading(planes, [2, 0, 1, 3], [batch, height, width, inputs]).map((plane, g) =>
+      tf.conv2d(plane, kernels[g] as tf.Tensor4D, [...stride], padding, "NHWC", [...dilation])
     );
     if (groups === 1) return parts[0];
     const joined = tf.reshape(tf.stack(parts), [groups, batch * output[0] * output[1], each]);
     return tf.reshape(tf.transpose(joined, [1, 0, 2]), [batch, ...output, outputs]);
   }
-  const lines = tf.transpose(tf.reshape(x, [batch * height, width, groups, inputs]), [2, 0, 3, 1]);
   const taps = tf.transpose(tf.reshape(kernel, [groups, each, inputs, rows, columns]), [0, 3, 2, 1, 4]);
   const banded = tf.matMul(tf.reshape(taps, [-1, columns]), bands(columns, width, output[1], window));
   const filters = tf.transpose(tf.reshape(banded, [groups * rows * inputs, each, width, output[1]]), [
@@ -92,14 +91,22 @@ function groupByGroup(
   ]);
   const kernels = unstack(tf.reshape(filters, [groups, -1]), [rows, 1, inputs * width, each * output[1]]);
   const padding = explicitPadding([low[0], 0], [high[0], 0]);
-  const parts = unstack(lines, [batch, height, 1, inputs * width]).map((line, g) =>
-    tf.conv2d(line as tf.Tensor4D, kernels[g] as tf.Tensor4D, [stride[0], 1], padding, "NHWC", [
-      dilation[0],
-      1,
-    ])
+  const lines = tf.reshape(x, [batch * height, width, groups, inputs]);
+  const parts = leading(lines, [2, 0, 3, 1], [batch, height, 1, inputs * width]).map((line, g) =>
+    tf.conv2d(line, kernels[g] as tf.Tensor4D, [stride[0], 1], padding, "NHWC", [dilation[0], 1])
   );
   const joined = tf.reshape(tf.stack(parts), [groups, batch * output[0], each, output[1]]);
+  tf.dispose(parts);
   return tf.reshape(tf.transpose(joined, [1, 3, 0, 2]), [batch, ...output, outputs]);
+}
+
+/** The tensors along the leading axis of x transposed, each in the shape given; the transposed one is freed. */
+export function leading(
+  x: tf.Tensor,
+  order: number[],
+  shape: [number, number, number, number],
+): tf.Tensor4D[] {
+  return tf.tidy(() => unstack(tf.transpose(x, order), shape) as tf.Tensor4D[]);
 }
 
 /** Padding as tfjs takes it. */

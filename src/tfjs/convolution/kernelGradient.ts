@@ -1,8 +1,7 @@
 /** The gradient of a 2-d convolution by its kernel: tfjs's wasm engine has no kernel for it, so it is a convolution. */
 import * as tf from "@tensorflow/tfjs";
 import type { Shape } from "../../spec.ts";
-import { unstack } from "../functions.ts";
-import { explicitPadding } from "./forward.ts";
+import { explicitPadding, leading } from "./forward.ts";
 import {
   bands,
   crop,
@@ -48,23 +47,20 @@ export function kernelGradient(
   const each = outputs / groups;
   const padding = explicitPadding(window.low, window.high);
   if (!banded) {
-    const planes = tf.transpose(tf.reshape(x, [batch, height * width, groups, inputs]), [2, 3, 1, 0]);
-    const filters = tf.transpose(tf.reshape(dy, [batch, outHeight * outWidth, groups, each]), [2, 1, 0, 3]);
-    const kernels = unstack(filters, [outHeight, outWidth, batch, each]);
-    const parts = unstack(planes, [inputs, height, width, batch]).map((plane, g) =>
-      tf.conv2d(plane as tf.Tensor4D, kernels[g] as tf.Tensor4D, [...dilation], padding, "NHWC", [...stride])
+    const planes = tf.reshape(x, [batch, height * width, groups, inputs]);
+    const filters = tf.reshape(dy, [batch, outHeight * outWidth, groups, each]);
+    const kernels = leading(filters, [2, 1, 0, 3], [outHeight, outWidth, batch, each]);
+    const parts = leading(planes, [2, 3, 1, 0], [inputs, height, width, batch]).map((plane, g) =>
+      tf.conv2d(plane, kernels[g], [...dilation], padding, "NHWC", stride)
     );
     const joined = tf.reshape(tf.stack(parts), [groups, inputs, rows * columns, each]);
     return tf.reshape(tf.transpose(joined, [0, 3, 1, 2]), [outputs, inputs, rows, columns]);
   }
-  const lines = tf.reshape(tf.transpose(x, [3, 2, 1, 0]), [groups, -1]);
-  const filters = tf.transpose(tf.reshape(dy, [batch, outHeight, outWidth, groups, each]), [3, 1, 0, 4, 2]);
-  const kernels = unstack(filters, [outHeight, 1, batch, each * outWidth]);
-  const parts = unstack(lines, [inputs * width, height, 1, batch]).map((line, g) =>
-    tf.conv2d(line as tf.Tensor4D, kernels[g] as tf.Tensor4D, [dilation[0], 1], padding, "NHWC", [
-      stride[0],
-      1,
-    ])
+  const lines = tf.reshape(x, [batch, height, width, groups, inputs]);
+  const filters = tf.reshape(dy, [batch, outHeight, outWidth, groups, each]);
+  const kernels = leading(filters, [3, 1, 0, 4, 2], [outHeight, 1, batch, each * outWidth]);
+  const parts = leading(lines, [3, 4, 2, 1, 0], [inputs * width, height, 1, batch]).map((line, g) =>
+    tf.conv2d(line, kernels[g], [dilation[0], 1], padding, "NHWC", [stride[0], 1])
   );
   const joined = tf.reshape(tf.stack(parts), [groups, inputs, width, rows, each, outWidth]);
   const products = tf.reshape(tf.transpose(joined, [0, 4, 1, 3, 2, 5]), [

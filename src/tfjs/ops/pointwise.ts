@@ -17,7 +17,7 @@ function rows(x: tf.Tensor): tf.Tensor2D {
 function towardsParameters(dy: tf.Tensor2D, x: tf.Tensor2D): [tf.Tensor2D, tf.Tensor] {
   if (dy.shape[1] < x.shape[1]) return [tf.transpose(tf.matMul(tf.transpose(x), dy)), columnSum(dy)];
   const turned = tf.transpose(dy);
-  return [tf.matMul(turned, x), tf.sum(turned, 1)];
+  return [tf.matMul(turned, x), columnSum(dy)];
 }
 
 /**
