@@ -12,7 +12,7 @@ import { bindings, flatId, float, type Kernel, main, parameters, range, unroll }
 
 const SIZE = 64;
 /** The largest plane that one invocation walks through. */
-export const PLANE = 64;
+export const PLANE = 256;
 
 /** The mean of planes of up to PLANE elements. */
 export function globalAveragePool(P: number): Kernel {

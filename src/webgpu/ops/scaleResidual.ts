@@ -49,13 +49,8 @@ export const scaleResidual: GpuOp<ScaleResidualAttributes> = {
       const [shortcutView, xView, yView] = [shortcut!.handle, x!.handle, y].map((buffer) =>
         part(buffer, first, count, 4 * C * P)
       );
-      const [gx, gy] = flatGroups(Math.ceil(count * P / kernel.workgroupSize), gpu.limits);
-      gpu.dispatch(
-        kernel,
-        [shortcutView, xView, whole(scale!.handle), yView],
-        [gx, gy, C / scaleResidualBlock(C)],
-        [count * P],
-      );
+      const groups = flatGroups(Math.ceil(count * C * P / kernel.workgroupSize), gpu.limits);
+      gpu.dispatch(kernel, [shortcutView, xView, whole(scale!.handle), yView], groups, [count * C * P]);
     }
     return y;
   },
