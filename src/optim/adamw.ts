@@ -142,6 +142,19 @@ export class AdamW {
     for (const { parameter } of this.#slots) parameter.zeroGrad();
   }
 
+  /** The moments, on the backend, in a fixed order: for copies that need not be read. */
+  get moments(): Tensor[] {
+    return this.#slots.flatMap(({ firstMoment, secondMoment }) => [firstMoment, secondMoment]);
+  }
+
+  /** Updates of each parameter so far; with the moments the optimizer's whole state. */
+  get stepCounts(): number[] {
+    return this.#slots.map(({ steps }) => steps);
+  }
+  set stepCounts(counts: readonly number[]) {
+    this.#slots.forEach((slot, i) => slot.steps = counts[i]);
+  }
+
   /**
    * Moments and steps, under `<name>.firstMoment`, `<name>.secondMoment` and `<name>.step`: with the parameters all
    * that is needed to go on as if never stopped. Reads them in one wait.
