@@ -54,6 +54,15 @@ export class Gpu {
     return this.device.limits;
   }
 
+  /**
+   * Whether kernels should load together and broadcast: on a CPU every lane's load costs, whatever its neighbours load.
+   * Only under Deno, whose WGSL knows subgroups without the `enable` that others require and Deno refuses.
+   */
+  get sharesLoads(): boolean {
+    return "Deno" in globalThis && this.info.software && this.info.features.includes("subgroups") &&
+      (this.device.adapterInfo?.subgroupMinSize ?? 0) >= 8;
+  }
+
   /** The kernel of this key, generated once. The key must say everything the code depends on. */
   kernel(key: string, generate: () => Kernel): Kernel {
     let kernel = this.#kernels.get(key);

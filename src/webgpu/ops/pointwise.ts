@@ -31,15 +31,15 @@ export function product(
   y: GpuBuffer,
 ): void {
   const { inChannels, outChannels, pixels } = geometry;
-  const bias = others.length > 1;
+  const bias = others.length > 1, broadcast = gpu.sharesLoads;
   const kernel = gpu.kernel(
     `pointwise ${inChannels} ${outChannels} ${pixels} ${bias} ${transposed}`,
-    () => productKernel(geometry, bias, transposed),
+    () => productKernel(geometry, { bias, transposed, broadcast }),
   );
   const itemBytes = [4 * inChannels * pixels, 4 * outChannels * pixels];
   for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
     const columns = slice.count * pixels;
-    const [groups, blocks] = pointwiseGroups(geometry, columns);
+    const [groups, blocks] = pointwiseGroups(geometry, columns, broadcast);
     const [across, deep] = flatGroups(groups, gpu.limits);
     const views = [
       part(x, slice.first, slice.count, itemBytes[0]),
