@@ -4,13 +4,16 @@ import { type BufferView, type GpuBuffer, part, whole } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 
-/** Invocations wanted before a batch is cut no further, and the fewest samples in a chunk that pay for its sum. */
+/** Invocations wanted before a batch is cut no further. */
 const INVOCATIONS = 16384;
-const LEAST_RUN = 8;
+/** The fewest samples that a chunk adds: a partial sum is written and read again; a CPU has few cores to feed. */
+const LEAST_RUN = { gpu: 8, software: 32 };
+
+const leastRun = (gpu: Gpu): number => LEAST_RUN[gpu.info.software ? "software" : "gpu"];
 
 /** How many runs of samples to give to different invocations, where one sample occupies `size` of them. */
-export function sampleChunks(samples: number, size: number): { run: number; chunks: number } {
-  const wanted = Math.min(Math.ceil(INVOCATIONS / size), Math.ceil(samples / LEAST_RUN));
+export function sampleChunks(gpu: Gpu, samples: number, size: number): { run: number; chunks: number } {
+  const wanted = Math.min(Math.ceil(INVOCATIONS / size), Math.ceil(samples / leastRun(gpu)));
   const run = Math.ceil(samples / wanted);
   return { run, chunks: Math.ceil(samples / run) };
 }
@@ -28,9 +31,8 @@ export function sumPlanes(
 ): void {
   const kernel = gpu.kernel(`channelSum planes ${inputs.length}`, () => planesKernel(inputs.length === 2));
   const shift = Math.min(Math.ceil(Math.log2(P)), Math.log2(kernel.workgroupSize));
-  gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), [N, C, P, shift, first, {
-    f32: scale,
-  }]);
+  const words = [N, C, P, shift, first, { f32: scale }];
+  gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), words);
 }
 
 /** [slices, C] to [C]; releases what it was given, unless that is the answer. */
@@ -62,8 +64,8 @@ export function channelSum(
   const sums = gpu.buffers.take(4 * C * slices.length, "channelSum");
   slices.forEach(({ first, count }, i) => {
     const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, 4 * size));
-    if (count < LEAST_RUN) return sumPlanes(gpu, inputs, sums, i * C, count, C, P);
-    const { run, chunks } = sampleChunks(count, size);
+    if (count < leastRun(gpu)) return sumPlanes(gpu, inputs, sums, i * C, count, C, P);
+    const { run, chunks } = sampleChunks(gpu, count, size);
     const partial = gpu.buffers.take(4 * size * chunks, "channelSum");
     const [x, y] = flatGroups(Math.ceil(size / kernel.workgroupSize), gpu.limits);
     gpu.dispatch(kernel, [...inputs, whole(partial)], [x, y, chunks], [size, count, run]);

@@ -104,11 +104,11 @@ export const layerNorm: GpuOp<LayerNormAttributes> = {
     const slices = batch * C * P === 0 ? [] : batchSlices(batch, [4 * C * P], gpu.limits);
     const dx = output(gpu, x!.shape, "layerNorm dx");
     const sums = [0, 1].map(() => gpu.buffers.take(4 * C * slices.length, "layerNorm sums"));
-    const backward = C <= (gpu.info.software ? CHANNELS.software : CHANNELS.gpu) ? fused : separate;
+    const backward = C <= (CHANNELS[gpu.info.software ? "software" : "gpu"]) ? fused : separate;
     slices.forEach(({ first, count }, i) => {
       const views = [x!.handle, gradient.handle, dx].map((buffer) => part(buffer, first, count, 4 * C * P));
       const lanes = backward === fused ? P : C * P;
-      const cut = sampleChunks(count, lanes);
+      const cut = sampleChunks(gpu, count, lanes);
       const slice = { views, weight: weight!.handle, samples: count, C, P, epsilon, ...cut };
       const made = backward(gpu, slice);
       [made.weight, made.bias].forEach((partial, k) => {

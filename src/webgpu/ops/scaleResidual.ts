@@ -23,7 +23,7 @@ function scaledGradients(gpu: Gpu, dy: GpuOperand, x: GpuOperand, scale: GpuOper
     const [xView, dyView, dxView] = [x.handle, dy.handle, dx].map((buffer) =>
       part(buffer, first, count, 4 * C * P)
     );
-    const { run, chunks } = sampleChunks(count, C * P);
+    const { run, chunks } = sampleChunks(gpu, count, C * P);
     const partial = gpu.buffers.take(4 * C * P * chunks, "scaleResidual dscale");
     const [gx, gy] = flatGroups(Math.ceil(P * chunks / kernel.workgroupSize), gpu.limits);
     gpu.dispatch(
