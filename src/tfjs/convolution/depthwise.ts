@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import type { Shape } from "../../spec.ts";
 import { unstack } from "../functions.ts";
-import { crop, paddingBehind, type Pair, pair, type Window } from "./plane.ts";
+import { crop, explicitPadding, paddingBehind, type Pair, pair, type Window } from "./plane.ts";
 
 /** The fast kernels. */
 const TILES: readonly Pair[] = [[2, 2], [1, 4], [4, 1], [3, 3], [1, 9], [9, 1], [5, 5], [1, 25], [25, 1]];
@@ -59,25 +59,24 @@ export function depthwiseByTaps(
     channels,
     outputs / channels,
   ]);
-  const parts = tiles.map((filter, t) => {
+  const parts = tiles.flatMap((filter, t) => {
     const start: Pair = [Math.floor(t / counts[1]), t % counts[1]];
     const before = pair((a) => low[a] - start[a] * dilation[a]);
     const behind = pair((a) =>
       paddingBehind(input.shape[a + 1], tile[a], output[a], stride[a], steps[a], before[a])
     );
-    const { x, window } = crop(input, { stride, dilation: steps, low: before, high: behind });
+    const seen = crop(input, { stride, dilation: steps, low: before, high: behind });
+    if (!seen) return [];
     return tf.depthwiseConv2d(
-      x,
+      seen.x,
       filter as tf.Tensor4D,
-      [...stride],
+      stride,
       // Typed without explicit padding, which it takes as conv2d does.
-      [[0, 0], [window.low[0], window.high[0]], [window.low[1], window.high[1]], [
-        0,
-        0,
-      ]] as unknown as "valid",
+      explicitPadding(seen.window) as unknown as "valid",
       "NHWC",
-      [...steps],
+      steps,
     );
   });
+  if (parts.length === 0) return tf.zeros([input.shape[0], ...output, outputs]);
   return parts.reduce((sum, part) => tf.add(sum, part));
 }

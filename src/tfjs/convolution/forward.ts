@@ -3,7 +3,18 @@ import * as tf from "@tensorflow/tfjs";
 import { outputExtent } from "../../spec.ts";
 import { unstack } from "../functions.ts";
 import { depthwiseByTaps, tapsFit } from "./depthwise.ts";
-import { bands, crop, dilate, isMixed, type Pair, pair, prefersBands, spread, type Window } from "./plane.ts";
+import {
+  bands,
+  crop,
+  dilate,
+  explicitPadding,
+  isMixed,
+  type Pair,
+  pair,
+  prefersBands,
+  spread,
+  type Window,
+} from "./plane.ts";
 
 /** x `[N, H, W, C]`, kernel `[O, C/groups, rows, columns]` → `[N, ...output, O]`. */
 export function convolve(
@@ -12,24 +23,19 @@ export function convolve(
   groups: number,
   asked: Window,
 ): tf.Tensor4D {
-  const cropped = crop(input, asked);
   const mixed = isMixed(asked);
   const kernel = mixed ? dilate(weights, asked.dilation) : weights;
-  const window: Window = mixed ? { ...cropped.window, dilation: [1, 1] } : cropped.window;
-  const { x } = cropped;
-  const output = pair((a) =>
-    outputExtent(
-      x.shape[a + 1] + window.low[a] + window.high[a],
-      kernel.shape[a + 2],
-      window.stride[a],
-      0,
-      window.dilation[a],
-    )
-  );
-  if (kernel.shape[1] === 1 && groups > 1 && tapsFit(x.shape, kernel.shape, output, window)) {
-    return depthwiseByTaps(x, kernel, output, window);
+  const window: Window = mixed ? { ...asked, dilation: [1, 1] } : asked;
+  const output = pair((a) => {
+    const padded = input.shape[a + 1] + window.low[a] + window.high[a];
+    return outputExtent(padded, kernel.shape[a + 2], window.stride[a], 0, window.dilation[a]);
+  });
+  if (kernel.shape[1] === 1 && groups > 1 && tapsFit(input.shape, kernel.shape, output, window)) {
+    return depthwiseByTaps(input, kernel, output, window);
   }
-  return groupByGroup(x, kernel, groups, output, window);
+  const cropped = crop(input, window);
+  if (!cropped) return tf.zeros([input.shape[0], ...output, kernel.shape[0]]);
+  return groupByGroup(cropped.x, kernel, groups, output, cropped.window);
 }
 
 /**
@@ -72,10 +78,10 @@ function groupByGroup(
   if (!prefersBands(columns, width, output[1], each)) {
     const filters = tf.transpose(tf.reshape(kernel, [groups, each, inputs, rows * columns]), [0, 3, 2, 1]);
     const kernels = unstack(filters, [rows, columns, inputs, each]);
-    const padding = explicitPadding(low, high);
+    const padding = explicitPadding(window);
     const planes = tf.reshape(x, [batch, height * width, groups, inputs]);
     const parts = leading(planes, [2, 0, 1, 3], [batch, height, width, inputs]).map((plane, g) =>
-      tf.conv2d(plane, kernels[g] as tf.Tensor4D, [...stride], padding, "NHWC", [...dilation])
+      tf.conv2d(plane, kernels[g] as tf.Tensor4D, stride, padding, "NHWC", dilation)
     );
     if (groups === 1) return parts[0];
     const joined = tf.reshape(tf.stack(parts), [groups, batch * output[0] * output[1], each]);
@@ -90,7 +96,7 @@ function groupByGroup(
     3,
   ]);
   const kernels = unstack(tf.reshape(filters, [groups, -1]), [rows, 1, inputs * width, each * output[1]]);
-  const padding = explicitPadding([low[0], 0], [high[0], 0]);
+  const padding = explicitPadding({ low: [low[0], 0], high: [high[0], 0] });
   const lines = tf.reshape(x, [batch * height, width, groups, inputs]);
   const parts = leading(lines, [2, 0, 3, 1], [batch, height, 1, inputs * width]).map((line, g) =>
     tf.conv2d(line, kernels[g] as tf.Tensor4D, [stride[0], 1], padding, "NHWC", [dilation[0], 1])
@@ -107,9 +113,4 @@ export function leading(
   shape: [number, number, number, number],
 ): tf.Tensor4D[] {
   return tf.tidy(() => unstack(tf.transpose(x, order), shape) as tf.Tensor4D[]);
-}
-
-/** Padding as tfjs takes it. */
-export function explicitPadding(low: Pair, high: Pair): [Pair, Pair, Pair, Pair] {
-  return [[0, 0], [low[0], high[0]], [low[1], high[1]], [0, 0]];
 }

@@ -1,10 +1,11 @@
 /** The gradient of a 2-d convolution by its kernel: tfjs's wasm engine has no kernel for it, so it is a convolution. */
 import * as tf from "@tensorflow/tfjs";
 import type { Shape } from "../../spec.ts";
-import { explicitPadding, leading } from "./forward.ts";
+import { leading } from "./forward.ts";
 import {
   bands,
   crop,
+  explicitPadding,
   isMixed,
   paddingBehind,
   type Pair,
@@ -36,22 +37,24 @@ export function kernelGradient(
   );
   const banded = prefersBands(columns, input.shape[2], dy.shape[2], outputs / groups);
   // Bands know of the columns' padding: only the rows are cropped for them.
-  const { x, window } = crop(input, {
+  const seen = crop(input, {
     stride,
     dilation,
     low: banded ? [low[0], 0] : low,
     high: banded ? [high[0], 0] : high,
   });
+  if (!seen) return tf.zeros([outputs, inputs, rows, columns]);
+  const { x, window } = seen;
   const [batch, height, width] = x.shape;
   const [, outHeight, outWidth] = dy.shape;
   const each = outputs / groups;
-  const padding = explicitPadding(window.low, window.high);
+  const padding = explicitPadding(window);
   if (!banded) {
     const planes = tf.reshape(x, [batch, height * width, groups, inputs]);
     const filters = tf.reshape(dy, [batch, outHeight * outWidth, groups, each]);
     const kernels = leading(filters, [2, 1, 0, 3], [outHeight, outWidth, batch, each]);
     const parts = leading(planes, [2, 3, 1, 0], [inputs, height, width, batch]).map((plane, g) =>
-      tf.conv2d(plane, kernels[g], [...dilation], padding, "NHWC", stride)
+      tf.conv2d(plane, kernels[g], dilation, padding, "NHWC", stride)
     );
     const joined = tf.reshape(tf.stack(parts), [groups, inputs, rows * columns, each]);
     return tf.reshape(tf.transpose(joined, [0, 3, 1, 2]), [outputs, inputs, rows, columns]);

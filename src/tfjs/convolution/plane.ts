@@ -40,12 +40,18 @@ export function isMixed({ stride, dilation }: Window): boolean {
   return Math.max(...stride) > 1 && Math.max(...dilation) > 1;
 }
 
-/** Leaves out the cells that negative padding stands for. */
-export function crop(x: tf.Tensor4D, window: Window): { x: tf.Tensor4D; window: Window } {
+/** Padding as tfjs takes it. */
+export function explicitPadding({ low, high }: Pick<Window, "low" | "high">): [Pair, Pair, Pair, Pair] {
+  return [[0, 0], [low[0], high[0]], [low[1], high[1]], [0, 0]];
+}
+
+/** Leaves out the cells that negative padding stands for; null where none is left and all that is seen are zeros. */
+export function crop(x: tf.Tensor4D, window: Window): { x: tf.Tensor4D; window: Window } | null {
   const { low, high } = window;
   if (Math.min(...low, ...high) >= 0) return { x, window };
   const from = pair((a) => Math.max(0, -low[a]));
   const size = pair((a) => x.shape[a + 1] - from[a] - Math.max(0, -high[a]));
+  if (Math.min(...size) <= 0) return null;
   return {
     x: tf.slice(x, [0, ...from, 0], [-1, ...size, -1]),
     window: { ...window, low: pair((a) => Math.max(0, low[a])), high: pair((a) => Math.max(0, high[a])) },
