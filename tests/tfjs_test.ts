@@ -157,6 +157,14 @@ for (const engine of ENGINES) {
     pool([1, 2, 3, 4]); // a batch axis more
     const copy = { handle: backend.forward("unary", [{ handle, shape: [6, 4] }], relu, [6, 4]), shape: [24] };
     pool([3, 2, 2, 2]);
+    pool([2, 3, 4]); // channels last again: so is its sum, which has no channels
+    const sum = { handle: backend.forward("sum", [{ handle, shape: [2, 3, 4] }], {}, []), shape: [1, 1, 1] };
+    assertClose(
+      "sum",
+      (await backend.read([sum]))[0],
+      [x.data.reduce((all, value) => all + value)],
+      TOLERANCE,
+    );
     // One handle as two inputs that want different orders.
     const images = [2, 3, 4].map((extent) => extent);
     const twice = backend.forward(

@@ -141,8 +141,11 @@ class TfjsBackend implements Backend {
 
   /** Takes what an op returned out of reach of every tf.tidy, a caller's included. */
   #keep(tensor: tf.Tensor, shape: Shape, layout: Layout): TfjsHandle {
-    const own = tf.keep(tensor);
-    const handle: TfjsHandle = { tensor: own, shape, layout };
+    const handle: TfjsHandle = {
+      tensor: tf.keep(tensor),
+      shape,
+      layout: shape.length < 3 ? "first" : layout,
+    };
     this.#live.add(handle);
     return handle;
   }
