@@ -4,6 +4,7 @@ import type { Backend, BackendInfo, Handle, MemoryInfo, Operand } from "../backe
 import type { OpName, OpTable, UpdateName, UpdateTable } from "../ops/mod.ts";
 import { sameShape, type Shape, shapeText, sizeOf } from "../spec.ts";
 import { type EngineName, startEngine } from "./engine.ts";
+import { alias } from "./functions.ts";
 import { type Layout, physicalShape, type TfjsHandle, viewed } from "./handle.ts";
 import type { Inputs, TfjsOp } from "./op.ts";
 import { tfjsOps } from "./ops/mod.ts";
@@ -48,7 +49,7 @@ class TfjsBackend implements Backend {
   /** Never waits for anything on these engines, but stays right on one that would. */
   async read(operands: readonly Operand[]): Promise<Float32Array[]> {
     const read = (operands as readonly TfjsOperand[]).map(({ handle, shape }) => {
-      const tensor = tf.tidy(() => tf.clone(viewed(handle, shape, "first")));
+      const tensor = tf.tidy(() => alias(viewed(handle, shape, "first")));
       return tensor.data<"float32">().finally(() => tensor.dispose());
     });
     return (await Promise.all(read)).map((values) => this.#own(values));
@@ -95,7 +96,7 @@ class TfjsBackend implements Backend {
         ? operands.map((operand) => operand && tf.zeros([...operand.shape]))
         : gradients(
           op,
-          tf.clone(viewed(handle, shape, outputLayout(layouts))),
+          alias(viewed(handle, shape, outputLayout(layouts))),
           view(operands, layouts),
           attributes,
           wanted,
@@ -171,8 +172,8 @@ function outputLayout(layouts: readonly Layout[]): Layout {
 }
 
 function view(operands: readonly (TfjsOperand | null)[], layouts: readonly Layout[]): Inputs {
-  // Clones, as one handle can be two inputs: a second view that converts it must not take the first one away.
-  return operands.map((operand, i) => operand && tf.clone(viewed(operand.handle, operand.shape, layouts[i])));
+  // Aliases, as one handle can be two inputs: a second view that converts it must not take the first one away.
+  return operands.map((operand, i) => operand && alias(viewed(operand.handle, operand.shape, layouts[i])));
 }
 
 /** The op's own backward definition, else what tfjs derives from its forward one. */

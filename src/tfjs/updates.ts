@@ -31,7 +31,7 @@ export const tfjsUpdates: UpdateImplementations<TfjsHandle> = {
   },
 
   assign([target, source]) {
-    replaceTensor(target.handle, tf.reshape(tf.clone(value(source)), [...target.shape]), "first");
+    replaceTensor(target.handle, tf.reshape(value(source), [...target.shape]), "first");
     target.handle.shape = target.shape;
   },
 };

@@ -1,7 +1,7 @@
 /** pointwise on tfjs: one matrix product over all pixels. */
 import * as tf from "@tensorflow/tfjs";
 import type { PointwiseAttributes } from "../../ops/pointwise.ts";
-import { columnSum } from "../functions.ts";
+import { columnSum, rowSum } from "../functions.ts";
 import type { TfjsOp } from "../op.ts";
 
 /** The pixels of `[N, ...spatial, C]` as rows. */
@@ -17,7 +17,7 @@ function rows(x: tf.Tensor): tf.Tensor2D {
 function towardsParameters(dy: tf.Tensor2D, x: tf.Tensor2D): [tf.Tensor2D, tf.Tensor] {
   if (dy.shape[1] < x.shape[1]) return [tf.transpose(tf.matMul(tf.transpose(x), dy)), columnSum(dy)];
   const turned = tf.transpose(dy);
-  return [tf.matMul(turned, x), columnSum(dy)];
+  return [tf.matMul(turned, x), rowSum(turned)];
 }
 
 /**
