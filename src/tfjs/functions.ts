@@ -106,6 +106,7 @@ export function selectLeading(x: tf.Tensor, lists: readonly (readonly number[])[
 
 /** The tensors along the leading axis, each in the shape given. */
 export function unstack(x: tf.Tensor, shape: Shape): tf.Tensor[] {
+  if (x.shape[0] === 1) return [tf.reshape(x, [...shape])];
   const lists = Array.from({ length: x.shape[0] }, (_, i) => [i]);
   return selectLeading(x, lists).map((part) => tf.reshape(part, [...shape]));
 }
