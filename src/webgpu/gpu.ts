@@ -30,6 +30,7 @@ export class Gpu {
   readonly #kernels = new Map<string, Kernel>();
   readonly #pipelines = new Map<Kernel, Pipeline>();
   readonly #uniforms = new Map<string, GPUBuffer>();
+  readonly #constants = new Map<string, GpuBuffer>();
   readonly #staging: GPUBuffer[] = [];
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
@@ -68,6 +69,19 @@ export class Gpu {
     let kernel = this.#kernels.get(key);
     if (!kernel) this.#kernels.set(key, kernel = generate());
     return kernel;
+  }
+
+  /** A table that kernels read, made once and kept as long as the device; tensors' memory does not count it. */
+  constant(key: string, make: () => Float32Array): GpuBuffer {
+    let made = this.#constants.get(key);
+    if (!made) {
+      const data = make() as Float32Array<ArrayBuffer>;
+      const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
+      const buffer = this.device.createBuffer({ label: key, size: data.byteLength, usage });
+      this.device.queue.writeBuffer(buffer, 0, data);
+      this.#constants.set(key, made = { buffer, bytes: data.byteLength, id: -1 - this.#constants.size });
+    }
+    return made;
   }
 
   /** Records one dispatch. `views` in the order of the kernel's bindings; `words` fill its parameter struct. */

@@ -11,11 +11,13 @@ import type { ConvolutionAttributes } from "../../ops/convolution.ts";
 import { outputExtent, type Shape, sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
+import { chooseConvolution } from "../chooseConvolution.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 import { channelSum } from "./channelSum.ts";
 import { reduceChunks } from "./chunks.ts";
 import { type GpuOp, output } from "./op.ts";
-import { isPatchConvolution, patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
+import { patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
+import { planeBackward, planeForward } from "./planeConvolution.ts";
 
 /** Lists get three spatial axes: missing ones are leading axes of one cell. */
 function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes): ConvolutionGeometry {
@@ -117,27 +119,52 @@ function kernelGradient(
   });
 }
 
-/** Patch convolutions (size = stride) as pointwise products, everything else by the direct kernels. */
+/** Runs each convolution by the algorithm that `chooseConvolution` picks. */
 export const convolution: GpuOp<ConvolutionAttributes> = {
   forward(gpu, [x, taps, bias], attributes, shape) {
     const y = output(gpu, shape, "convolution");
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const others = bias ? [taps!.handle, bias.handle] : [taps!.handle];
-    if (isPatchConvolution(geometry)) patchConvolution(gpu, geometry, shape[0], x!.handle, others, y);
-    else direct(gpu, geometry, "forward", shape[0], x!.handle, others, y);
+    const choice = chooseConvolution(gpu, geometry), count = shape[0];
+    switch (choice.algorithm) {
+      case "patches":
+        patchConvolution(gpu, geometry, count, x!.handle, others, y);
+        break;
+      case "planes":
+        planeForward(gpu, choice.plan, geometry, count, x!.handle, taps!.handle, bias?.handle ?? null, y);
+        break;
+      case "direct":
+        direct(gpu, geometry, "forward", count, x!.handle, others, y);
+    }
     return y;
   },
   backward(gpu, dy, [x, taps, bias], attributes, needs) {
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
-    const count = x!.shape[0], patch = isPatchConvolution(geometry);
+    const count = x!.shape[0], choice = chooseConvolution(gpu, geometry);
+    const dbias = needs[2] && bias
+      ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output))
+      : null;
+    if (choice.algorithm === "planes") {
+      const wants = { input: needs[0], kernel: needs[1] };
+      const both = planeBackward(
+        gpu,
+        choice.plan,
+        geometry,
+        count,
+        x!.handle,
+        taps!.handle,
+        dy.handle,
+        wants,
+      );
+      return [both.dx, both.dtaps, dbias];
+    }
+    const patch = choice.algorithm === "patches";
     const toInput = patch ? patchInputGradient : inputGradient;
     const toKernel = patch ? patchKernelGradient : kernelGradient;
     return [
       needs[0] ? toInput(gpu, geometry, count, dy.handle, taps!.handle) : null,
       needs[1] ? toKernel(gpu, geometry, count, x!.handle, dy.handle) : null,
-      needs[2] && bias
-        ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output))
-        : null,
+      dbias,
     ];
   },
 };

@@ -1,0 +1,165 @@
+/** Depthwise convolution of whole planes through the FFT. */
+import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
+import type { Kernel } from "../../../kernels/kernel.ts";
+import {
+  planeConvBackward,
+  planeConvolution,
+  planeLength,
+  type PlanePlan,
+} from "../../../kernels/planeConvolution.ts";
+import { fftPlan, twiddles } from "../../../kernels/planeFft.ts";
+import { planeKernelGradient, planeSpectrum } from "../../../kernels/planeSpectrum.ts";
+import { sizeOf } from "../../spec.ts";
+import { type GpuBuffer, part } from "../buffers.ts";
+import type { Gpu } from "../gpu.ts";
+import { batchSlices, type Slice } from "../limits.ts";
+
+/** Workgroups that fill a large GPU about three deep, and the longest run of pairs that pays (see the kernel's header). */
+const GROUPS = 384;
+const LONGEST_RUN = 16;
+
+/** The plan of a depthwise, stride-1, undilated 2-d convolution whose planes an FFT serves, or null. */
+export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): PlanePlan | null {
+  const { inChannels, outChannels, groups, input, output, size, stride, padding, dilation } = geometry;
+  const depthwise = inChannels === groups && outChannels === groups;
+  const flat = input[0] === 1 && size[0] === 1 && padding[0] === 0;
+  if (!depthwise || !flat || stride.some((s) => s !== 1) || dilation.some((d) => d !== 1)) return null;
+  const axis = (a: number): PlanePlan["rows"] => ({
+    input: input[a],
+    output: output[a],
+    size: size[a],
+    padding: padding[a],
+  });
+  const rows = axis(1), columns = axis(2);
+  const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: invocations } =
+    gpu.limits;
+  const fft = fftPlan(Math.max(planeLength(rows), planeLength(columns)), bytes, invocations);
+  if (!fft) return null;
+  const full = Math.max(columns.input, columns.output) === fft.L;
+  return fft.pitch === fft.L && full ? null : { rows, columns, fft }; // a tight plane needs a spare column
+}
+
+const keyOf = ({ rows, columns, fft }: PlanePlan): string =>
+  [rows, columns].map((axis) => Object.values(axis).join()).join("|") + `|${fft.L} ${fft.pitch}`;
+
+const tableOf = (gpu: Gpu, { fft: { L } }: PlanePlan): GpuBuffer =>
+  gpu.constant(`twiddles ${L}`, () => twiddles(L));
+
+/** The kernel's spectrum, as a new buffer. */
+function spectrumOf(gpu: Gpu, plan: PlanePlan, channels: number, taps: GpuBuffer): GpuBuffer {
+  const kernel = gpu.kernel(`planeSpectrum ${keyOf(plan)}`, () => planeSpectrum(plan));
+  const spectrum = gpu.buffers.take(8 * channels * plan.fft.L ** 2, "spectrum");
+  gpu.dispatch(kernel, [taps, tableOf(gpu, plan), spectrum], [channels, 1, 1]);
+  return spectrum;
+}
+
+/** How many pairs a workgroup takes in turn, and how many workgroups that makes. */
+function runsOf({ count }: Slice, channels: number): { run: number; runs: number } {
+  const pairs = Math.ceil(count / 2);
+  const run = Math.max(1, Math.min(LONGEST_RUN, Math.floor(pairs * channels / GROUPS)));
+  return { run, runs: Math.ceil(pairs / run) };
+}
+
+const planeBytes = (channels: number, extents: readonly number[]): number => 4 * channels * sizeOf(extents);
+
+function transformed(
+  gpu: Gpu,
+  plan: PlanePlan,
+  kernel: Kernel,
+  geometry: ConvolutionGeometry,
+  count: number,
+  from: { buffer: GpuBuffer; bytes: number },
+  to: { buffer: GpuBuffer; bytes: number },
+  taps: GpuBuffer,
+  others: readonly GpuBuffer[],
+): void {
+  const channels = geometry.groups, spectrum = spectrumOf(gpu, plan, channels, taps);
+  for (const slice of batchSlices(count, [from.bytes, to.bytes], gpu.limits)) {
+    const { run, runs } = runsOf(slice, channels);
+    const views = [
+      part(from.buffer, slice.first, slice.count, from.bytes),
+      spectrum,
+      tableOf(gpu, plan),
+      ...others,
+      part(to.buffer, slice.first, slice.count, to.bytes),
+    ];
+    gpu.dispatch(kernel, views, [channels, runs, 1], [channels, slice.count, run]);
+  }
+  gpu.buffers.release(spectrum);
+}
+
+/** y = convolution of x; `others` is the bias, where there is one. */
+export function planeForward(
+  gpu: Gpu,
+  plan: PlanePlan,
+  geometry: ConvolutionGeometry,
+  count: number,
+  x: GpuBuffer,
+  taps: GpuBuffer,
+  bias: GpuBuffer | null,
+  y: GpuBuffer,
+): void {
+  const { groups: channels, input, output } = geometry;
+  const kernel = gpu.kernel(
+    `planeConvolution ${bias !== null} ${keyOf(plan)}`,
+    () => planeConvolution(plan, bias !== null),
+  );
+  const from = { buffer: x, bytes: planeBytes(channels, input) };
+  const to = { buffer: y, bytes: planeBytes(channels, output) };
+  transformed(gpu, plan, kernel, geometry, count, from, to, taps, bias ? [bias] : []);
+}
+
+/** The gradients to the input and to the kernel, each where wanted: both take one pass over x and dy. */
+export function planeBackward(
+  gpu: Gpu,
+  plan: PlanePlan,
+  geometry: ConvolutionGeometry,
+  count: number,
+  x: GpuBuffer,
+  taps: GpuBuffer,
+  dy: GpuBuffer,
+  wants: { readonly input: boolean; readonly kernel: boolean },
+): { dx: GpuBuffer | null; dtaps: GpuBuffer | null } {
+  const { groups: channels, input, output } = geometry;
+  const xBytes = planeBytes(channels, input), yBytes = planeBytes(channels, output);
+  const dx = wants.input ? gpu.buffers.take(count * xBytes, "planeConvolution to input") : null;
+  if (dx && !wants.kernel) {
+    const kernel = gpu.kernel(
+      `planeConvolution to input ${keyOf(plan)}`,
+      () => planeConvolution(plan, false, true),
+    );
+    const from = { buffer: dy, bytes: yBytes }, to = { buffer: dx, bytes: xBytes };
+    transformed(gpu, plan, kernel, geometry, count, from, to, taps, []);
+    return { dx, dtaps: null };
+  }
+  if (!wants.kernel) return { dx: null, dtaps: null };
+  const kernel = gpu.kernel(
+    `planeConvBackward ${dx !== null} ${keyOf(plan)}`,
+    () => planeConvBackward(plan, dx !== null),
+  );
+  const spectrum = dx ? spectrumOf(gpu, plan, channels, taps) : null;
+  const slices = batchSlices(count, [xBytes, yBytes], gpu.limits);
+  const runs = slices.map((slice) => runsOf(slice, channels).runs);
+  const total = runs.reduce((a, b) => a + b, 0), runBytes = 8 * channels * plan.fft.L ** 2;
+  const partial = gpu.buffers.take(Math.max(1, total) * runBytes, "spectral sums");
+  let done = 0;
+  slices.forEach((slice, i) => {
+    const views = [
+      part(x, slice.first, slice.count, xBytes),
+      part(dy, slice.first, slice.count, yBytes),
+      tableOf(gpu, plan),
+      ...(spectrum ? [spectrum] : []),
+      part(partial, done, runs[i], runBytes),
+      ...(dx ? [part(dx, slice.first, slice.count, xBytes)] : []),
+    ];
+    const { run } = runsOf(slice, channels);
+    gpu.dispatch(kernel, views, [channels, runs[i], 1], [channels, slice.count, run]);
+    done += runs[i];
+  });
+  const dtaps = gpu.buffers.take(4 * channels * sizeOf(geometry.size), "planeKernelGradient");
+  const last = gpu.kernel(`planeKernelGradient ${keyOf(plan)}`, () => planeKernelGradient(plan));
+  gpu.dispatch(last, [partial, tableOf(gpu, plan), dtaps], [channels, 1, 1], [channels, total]);
+  gpu.buffers.release(partial);
+  if (spectrum) gpu.buffers.release(spectrum);
+  return { dx, dtaps };
+}
