@@ -16,7 +16,7 @@
  */
 import { type FftPlan, PlaneFft } from "./planeFft.ts";
 import { declareSlots, PAIR_HELPERS, PlanePairs } from "./planePairs.ts";
-import { bindings, type Kernel, main, parameters, range, unroll } from "./kernel.ts";
+import { bindings, type Kernel, main, parameters, unroll } from "./kernel.ts";
 
 const PARAMETERS = { channels: "u32", count: "u32", run: "u32" } as const;
 const BARRIER = "workgroupBarrier();";

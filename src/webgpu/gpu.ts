@@ -11,6 +11,8 @@ import { checkWorkgroup } from "./limits.ts";
 
 /** Dispatches per submit: enough to make a submit cheap, few enough to keep the device busy. */
 const FLUSH = 64;
+/** Bind groups kept per pipeline: parameters that change with every step make new ones. */
+const BIND_GROUPS = 512;
 /** Parameter structs kept before they are dropped and written anew. */
 const UNIFORMS = 4096;
 
@@ -112,6 +114,7 @@ export class Gpu {
         layout: pipeline.getBindGroupLayout(0),
         entries,
       });
+      if (bindGroups.size >= BIND_GROUPS) bindGroups.clear();
       bindGroups.set(key, group);
     }
     this.#encoder ??= this.device.createCommandEncoder();
