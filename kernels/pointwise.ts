@@ -29,7 +29,7 @@ export interface PointwiseOptions {
   readonly bias: boolean;
   /** A is the transpose of weight. */
   readonly transposed: boolean;
-  /** Weights by subgroupBroadcast; subgroups must have at least 8 invocations. */
+  /** Weights by subgroupBroadcast; subgroups must have 8 invocations. */
   readonly broadcast: boolean;
 }
 

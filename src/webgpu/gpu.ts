@@ -58,12 +58,13 @@ export class Gpu {
   }
 
   /**
-   * Whether kernels should load together and broadcast: on a CPU every lane's load costs, whatever its neighbours load.
+   * Whether kernels should load together, in subgroups of 8, and broadcast: on a CPU every lane's load costs, whatever its neighbours load.
    * Only under Deno, whose WGSL knows subgroups without the `enable` that others require and Deno refuses.
    */
   get sharesLoads(): boolean {
+    const adapter = this.device.adapterInfo;
     return "Deno" in globalThis && this.info.software && this.info.features.includes("subgroups") &&
-      (this.device.adapterInfo?.subgroupMinSize ?? 0) >= 8;
+      adapter?.subgroupMinSize === 8 && adapter?.subgroupMaxSize === 8;
   }
 
   /** The kernel of this key, generated once. The key must say everything the code depends on. */

@@ -61,13 +61,13 @@ export function weightGradient(
   const { inChannels, outChannels, pixels } = geometry;
   const key = `pointwiseBackwardWeight ${inChannels} ${outChannels} ${pixels}`;
   return reduceChunks(gpu, {
-    kernel: gpu.kernel(key, () => pointwiseBackwardWeight(geometry)),
+    kernel: gpu.kernel(key, () => pointwiseBackwardWeight(geometry, gpu.sharesLoads)),
     batched: [
       { buffer: dy, itemBytes: 4 * outChannels * pixels },
       { buffer: x, itemBytes: 4 * inChannels * pixels },
     ],
     count,
-    invocations: weightTiles(geometry),
+    invocations: weightTiles(geometry, gpu.sharesLoads),
     elements: inChannels * outChannels,
   });
 }
