@@ -16,8 +16,17 @@ import { BACKENDS, testBackends } from "./backends.ts";
 import type { CaseTensorName } from "./cases.ts";
 import { PADDING_MODES, type Version, VERSIONS } from "../src/spec.ts";
 import { type LayerResults, makeLayer, runLayer } from "./support/layer_run.ts";
-import { type Bounds, drawValues, GRID, type RandomLayer, randomLayer } from "./support/random_layers.ts";
+import {
+  type Bounds,
+  drawValues,
+  GRID,
+  type RandomLayer,
+  randomLayer,
+  randomPatchLayer,
+  randomPlaneLayer,
+} from "./support/random_layers.ts";
 import { assertResultsClose } from "./support/results.ts";
+import { watchDevice } from "./support/watched_device.ts";
 
 const SEED = 20260722;
 const CLASSES = Object.keys(FORMS) as LayerName[];
@@ -137,6 +146,9 @@ for (const name of CLASSES) {
 
 // Backends against one another.
 
+/** One device for all of them: a change of backends would ask for a new one every time. */
+const watched = FOUND_DEVICE && watchDevice(FOUND_DEVICE.device);
+
 /** What was computed, so that each layer runs on each backend once. */
 const computed = new Map<string, LayerResults>();
 
@@ -144,8 +156,7 @@ async function resultsOn(backend: BackendName, layer: RandomLayer): Promise<Laye
   const key = `${backend} ${JSON.stringify(layer)}`;
   const known = computed.get(key);
   if (known) return known;
-  // One device for all: a change of backends would ask for a new one every time.
-  await init(backend === "webgpu" && FOUND_DEVICE ? { device: FOUND_DEVICE.device } : { backend });
+  await init(backend === "webgpu" && watched ? { device: watched.device } : { backend });
   const results = await runLayer(layer, drawValues(layer));
   computed.set(key, results);
   return results;
@@ -158,6 +169,34 @@ for (const { name: backend, tolerance } of BACKENDS.slice(1)) {
         const expected = await resultsOn("reference", layer);
         assertResultsClose(await resultsOn(backend, layer), expected, tolerance);
       });
+    }, [backend]);
+  }
+}
+
+// Kernels that WebGPU keeps for some shapes.
+
+/** [what, the kernel that it is about, the layers of a version] */
+const SPECIAL: [string, string, (version: Version) => fc.Arbitrary<RandomLayer>][] = [
+  ["with large planes and kernels", "planeConvBackward", randomPlaneLayer],
+  ["whose stride is their size, 1-d", "patches", (version) => randomPatchLayer("Dcls1d", version)],
+  ["whose stride is their size, 2-d", "patches", (version) => randomPatchLayer("Dcls2_1d", version)],
+  ["whose stride is their size, 3-d", "patches", (version) => randomPatchLayer("Dcls3d", version)],
+];
+
+for (const { name: backend, tolerance } of BACKENDS.slice(1)) {
+  for (const [what, kernel, arbitraryOf] of SPECIAL) {
+    testBackends(`random layers ${what} agree with the reference`, async () => {
+      watched?.seen.kernels.clear();
+      for (const version of ["v0", "gauss"] as const) { // the convolution does not know the version
+        const property = fc.asyncProperty(arbitraryOf(version), async (layer) => {
+          const expected = await resultsOn("reference", layer);
+          assertResultsClose(await resultsOn(backend, layer), expected, tolerance);
+        });
+        await fc.assert(property, settingsOf("Dcls2d", version, 1));
+      }
+      if (backend !== "webgpu") return;
+      const labels = [...watched!.seen.kernels];
+      assert(labels.some((label) => label.startsWith(kernel)), `${kernel} ran, of ${labels}`);
     }, [backend]);
   }
 }

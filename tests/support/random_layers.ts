@@ -111,6 +111,57 @@ function fit(module: LayerName, version: Version, raw: Raw): RandomLayer {
   };
 }
 
+/**
+ * Depthwise 2-d layers of stride 1 whose planes and kernels are large enough for WebGPU's FFT, on software adapters too.
+ */
+export function randomPlaneLayer(version: Version): fc.Arbitrary<RandomLayer> {
+  const pair = (min: number, max: number): fc.Arbitrary<number[]> =>
+    fc.array(fc.integer({ min, max }), { minLength: 2, maxLength: 2 });
+  return fc.record({
+    channels: fc.integer({ min: 1, max: 3 }),
+    batch: fc.integer({ min: 1, max: 5 }),
+    bias: fc.boolean(),
+    extents: pair(20, 30),
+    sizes: pair(13, 17),
+    paddings: pair(0, 8),
+    seed: fc.nat(),
+  }).map(({ channels, batch, bias, extents, sizes, paddings, seed }) => ({
+    module: "Dcls2d",
+    inChannels: channels,
+    outChannels: channels,
+    options: {
+      kernelCount: 3,
+      dilatedKernelSize: sizes,
+      padding: paddings,
+      groups: channels,
+      bias,
+      version,
+    },
+    inputShape: [batch, channels, ...extents],
+    seed,
+  }));
+}
+
+/** Layers whose stride is their size: patches without overlap, which WebGPU treats as channels. */
+export function randomPatchLayer(module: LayerName, version: Version): fc.Arbitrary<RandomLayer> {
+  return randomLayer(module, version, { extent: 9, size: 3, channelsPerGroup: 5 }).map((layer) => {
+    const { kernelSize } = specOf(layer);
+    const channels = layer.inChannels;
+    const batch = layer.inputShape.length > kernelSize.length + 1 ? layer.inputShape[0] : 1;
+    const options = {
+      ...layer.options,
+      groups: 1,
+      stride: kernelSize,
+      padding: 0,
+      paddingMode: "zeros" as const,
+    };
+    const extents = layer.inputShape.slice(-kernelSize.length).map((extent, a) =>
+      Math.max(extent, kernelSize[a])
+    );
+    return { ...layer, options, inputShape: [batch, channels, ...extents] };
+  });
+}
+
 /** What `layerSpec` makes of a random layer. */
 export function specOf({ module, inChannels, outChannels, options }: RandomLayer): LayerSpec {
   return layerSpec(FORMS[module], inChannels, outChannels, options);

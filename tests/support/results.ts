@@ -6,10 +6,11 @@ import { assertClose, assertEquals } from "../assert.ts";
 import type { LayerResults } from "./layer_run.ts";
 
 /**
- * Gradients to P and SIG smaller than this part of the one to weight are measured against that part: elements that
- * hardly change their kernel have gradients that are differences of nearly equal float32 sums.
+ * Gradients to P and SIG smaller than this part of the one to weight are measured against that part. Where moving an
+ * element hardly changes the output (rows of equal cells, say, or a kernel of one element that is normalised) they are
+ * differences of nearly equal float32 sums: seen were errors of 3e-6 of the gradient to weight.
  */
-const FLOOR = 0.01;
+const FLOOR = 0.1;
 
 function largest(data: Float32Array): number {
   return data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

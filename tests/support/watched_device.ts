@@ -12,6 +12,8 @@ export interface Seen {
   /** Buffers destroyed. */
   destroyed: number;
   dispatches: number;
+  /** Labels of the kernels that were bound. */
+  readonly kernels: Set<string>;
   /** Storage bindings that begin behind their buffer's first byte: what slices look like. */
   offsets: number;
   /** Dispatches over more than one row of workgroups. */
@@ -35,7 +37,15 @@ export function watchDevice(
   device: GPUDevice,
   claimed: ClaimedLimits = {},
 ): { device: GPUDevice; seen: Seen } {
-  const seen: Seen = { buffers: 0, bytes: 0, destroyed: 0, dispatches: 0, offsets: 0, rows: 0 };
+  const seen: Seen = {
+    buffers: 0,
+    bytes: 0,
+    destroyed: 0,
+    dispatches: 0,
+    kernels: new Set(),
+    offsets: 0,
+    rows: 0,
+  };
   const limits = new Proxy(device.limits, {
     get: (target, key) => claimed[key as keyof ClaimedLimits] ?? own(target, key),
   });
@@ -66,6 +76,7 @@ export function watchDevice(
       }
       if (offset > 0) seen.offsets++;
     }
+    seen.kernels.add(descriptor.label ?? "");
     return device.createBindGroup(descriptor);
   };
 
