@@ -19,6 +19,9 @@ export interface BufferView {
 /** Bytes kept for reuse before the oldest buffers are destroyed. */
 const POOL_BYTES = 2 ** 30;
 
+/** Up to this many bytes, a buffer is rather made anew than waited for. */
+const CHEAP_BYTES = 2 ** 24;
+
 /** All buffers of one device. */
 export class Buffers {
   readonly #device: GPUDevice;
@@ -36,8 +39,11 @@ export class Buffers {
     this.#onDestroy = onDestroy;
   }
 
-  /** A buffer of at least `bytes`, with whatever was in it before. */
-  take(bytes: number, label: string): GpuBuffer {
+  /**
+   * A buffer of at least `bytes`, with whatever was in it before.
+   * @param busy ids of buffers to leave alone, unless they are large
+   */
+  take(bytes: number, label: string, busy?: ReadonlySet<number>): GpuBuffer {
     const capacity = Math.max(256, Math.ceil(bytes / 256) * 256);
     if (capacity > this.#device.limits.maxBufferSize) {
       throw new RangeError(
@@ -47,8 +53,12 @@ export class Buffers {
     }
     this.#buffers++;
     this.#bytes += capacity;
-    const pooled = this.#free.get(capacity)?.pop();
-    if (pooled) {
+    const list = this.#free.get(capacity) ?? [];
+    const idle = busy && capacity <= CHEAP_BYTES
+      ? list.findLastIndex((buffer) => !busy.has(buffer.id))
+      : list.length - 1;
+    if (idle >= 0) {
+      const [pooled] = list.splice(idle, 1);
       this.#pooledBuffers--;
       this.#pooledBytes -= capacity;
       return pooled.bytes === bytes ? pooled : { buffer: pooled.buffer, bytes, id: pooled.id };

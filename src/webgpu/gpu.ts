@@ -137,9 +137,10 @@ export class Gpu {
 
   /** A buffer with these elements. */
   upload(data: Float32Array, label: string): GpuBuffer {
-    const buffer = this.buffers.take(data.byteLength, label);
+    // A write would overtake recorded work: take a buffer that none of it uses, or submit it first.
+    const buffer = this.buffers.take(data.byteLength, label, this.#inFlight);
     if (data.byteLength === 0) return buffer;
-    if (this.#inFlight.has(buffer.id)) this.flush(); // a write would overtake recorded work
+    if (this.#inFlight.has(buffer.id)) this.flush();
     this.device.queue.writeBuffer(buffer.buffer, 0, data as Float32Array<ArrayBuffer>);
     return buffer;
   }
