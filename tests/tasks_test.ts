@@ -79,9 +79,36 @@ Deno.test("tasks: births writes its picture and figures, and fails where the wee
     const { steps, runs } = JSON.parse(await Deno.readTextFile(`${out}/lags.json`));
     assertEquals([steps, runs.length, runs[1].seed, runs[1].path.at(-1).step], [2, 2, 1, 2]);
     assert(runs.every((run: { learnedError: number }) => run.learnedError > 0));
+    const file = await runTask(["births", "--out", `${out}/lags.svg`]);
+    assertEquals(file.status, 2);
+    assertStringIncludes(file.stderr, `--out must be a directory, got the file ${out}/lags.svg`);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+});
+
+Deno.test({
+  name: "tasks: births stops at the first Ctrl-C with status 130, on a backend that never waits, too",
+  ignore: Deno.build.os === "windows", // knows no SIGINT for another process
+  fn: async () => {
+    const args = ["run", "--allow-read", "--allow-write", "src/tasks/births.ts", "--backend", "reference"];
+    const directory = await Deno.makeTempDir({ prefix: "dcls-births-" });
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [...args, "--steps", "100000", "--out", directory],
+      cwd: new URL("..", import.meta.url),
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    let said = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      if (!said.includes("step ") && (said + text).includes("step ")) child.kill("SIGINT");
+      said += text;
+    }
+    const { code } = await child.status;
+    await Deno.remove(directory, { recursive: true });
+    assertEquals(code, 130, said);
+    assert(!said.includes("verdict"), said);
+  },
 });
 
 Deno.test("tasks: doctor --json says everything; its status says whether all is well", async () => {

@@ -6,10 +6,16 @@ import { join } from "node:path";
 import { init } from "../backend.ts";
 import { loadBirths } from "../data/births.ts";
 import { writeFileAtomic } from "../io/files.ts";
-import { type CommandValues, defineCommand, type ParsedCommand, runCommand } from "../train/cli.ts";
+import {
+  type CommandValues,
+  defineCommand,
+  type ParsedCommand,
+  runCommand,
+  usageError,
+} from "../train/cli.ts";
 import { onInterrupt } from "../train/interrupt.ts";
 import { drawLags } from "../train/pictures.ts";
-import { createProgress } from "../train/progress.ts";
+import { createProgress, type Progress } from "../train/progress.ts";
 import { daysFromWeek, type LearnedRun, learnLags } from "./births/learn.ts";
 import { prepareSeries } from "./births/series.ts";
 import { backendOption } from "./options.ts";
@@ -88,10 +94,19 @@ function table(runs: readonly LearnedRun[]): string[] {
   ], [6]);
 }
 
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await Deno.mkdir(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    throw usageError(`Cannot run ${birthsCommand.name}: --out must be a directory, got the file ${path}`);
+  }
+}
+
 async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
   const started = performance.now();
   const { seeds: count, seed, steps, backend, out }: CommandValues<typeof options> = values;
-  await Deno.mkdir(out, { recursive: true });
+  await makeDirectory(out);
   const births = await loadBirths();
   const series = prepareSeries(births.counts);
   const info = await init({ backend });
@@ -107,17 +122,23 @@ async function main({ values }: ParsedCommand<typeof options>): Promise<number> 
     } after them to test`,
   );
   const interrupt = onInterrupt();
-  const progress = createProgress({ total: 2 * steps, label: "births" });
+  let progress: Progress | undefined;
   let runs: LearnedRun[];
   try {
     runs = await learnLags(series, {
       seeds: Array.from({ length: count }, (_, i) => seed + i),
       steps,
-      report: (step, loss) => progress.update({ step, epoch: 1, loss }),
+      report: (lags, step, loss) => {
+        progress ??= createProgress({ total: steps, label: `${lags} lags` });
+        progress.update({ step, epoch: 1, loss });
+        if (step < steps) return;
+        progress.stop();
+        progress = undefined;
+      },
       signal: interrupt.signal,
     });
   } finally {
-    progress.stop();
+    progress?.stop();
     interrupt.dispose();
   }
   for (const line of table(runs)) say(line);

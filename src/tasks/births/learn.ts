@@ -32,16 +32,18 @@ const WEIGHT_RATE = 0.02;
 const POSITION_RATE = 0.3;
 /** Days that a start keeps away from whole weeks: where it sat on one, there would be nothing to find. */
 const AWAY = 2;
-/** Points of a path, and reads of the loss, per training. */
-const PATH_POINTS = 60, REPORTS = 12;
+/** Points of a path. */
+const PATH_POINTS = 60;
+/** Steps between two reads of the loss: each costs a wait of about 10 ms on WebGPU. */
+const REPORT_EVERY = 20;
 
 /** Options of {@linkcode learnLags}. */
 export interface LearnOptions {
   readonly seeds: readonly number[];
   /** Steps of each of the two trainings. */
   readonly steps: number;
-  /** Called now and then with the steps done, of 2 · steps, and the mean loss of the runs. */
-  readonly report?: (step: number, loss: number) => void;
+  /** Called now and then with the training under way, the steps it has done, and the mean loss of the runs. */
+  readonly report?: (lags: "learned" | "frozen", step: number, loss: number) => void;
   /** Stops the work, with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -115,25 +117,34 @@ function spreadAt(share: number): number {
   return first * (last / first) ** Math.min(1, share / ANNEALING) - SPREAD_OFFSET;
 }
 
-/** One training of all runs; `learnsLags` false keeps the lags where they start and learns the weights alone. */
+/** Lets signals and other events in: backends on the CPU read without leaving the loop of promises. */
+function eventLoop(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** One training of all runs; with `lags` frozen the weights alone learn. */
 async function trainRuns(
   layer: Dcls1d,
   training: Span,
-  learnsLags: boolean,
+  lags: "learned" | "frozen",
   { steps, report, signal }: LearnOptions,
 ): Promise<LagRun["path"][]> {
   const runs = layer.spec.outChannels;
   const optimizer = new AdamW([
     { parameters: [layer.weight, layer.bias!], learningRate: WEIGHT_RATE },
-    ...learnsLags ? [{ parameters: [layer.P], learningRate: POSITION_RATE }] : [],
+    ...lags === "learned" ? [{ parameters: [layer.P], learningRate: POSITION_RATE }] : [],
   ], { weightDecay: 0 });
   const schedule = warmupCosine({ totalSteps: steps });
   const positions: { step: number; P: Tensor }[] = [];
   // Reading waits for the device: the path is copied on it and read once at the end, the loss now and then.
-  const every = (count: number, step: number): boolean =>
-    step === steps || step % Math.ceil(steps / count) === 0;
+  const every = (interval: number, step: number): boolean => step === steps || step % interval === 0;
   for (let step = 0; step <= steps; step++) {
-    if (every(PATH_POINTS, step)) positions.push({ step, P: noGrad(() => keep(layer.P.mul(1))) });
+    if (every(Math.ceil(steps / PATH_POINTS), step)) {
+      positions.push({
+        step,
+        P: noGrad(() => keep(layer.P.mul(1))),
+      });
+    }
     if (step === steps) break;
     layer.SIG!.assign(new Float32Array(layer.SIG!.size).fill(spreadAt(step / steps)));
     const loss = tidy(() => {
@@ -144,7 +155,10 @@ async function trainRuns(
     optimizer.step(schedule(step));
     layer.clampParameters();
     layer.zeroGrad();
-    if (report && every(REPORTS, step + 1)) report(step + 1, await loss.item() / runs);
+    if (every(REPORT_EVERY, step + 1)) {
+      report?.(lags, step + 1, await loss.item() / runs);
+      await eventLoop();
+    }
     loss.dispose();
     signal?.throwIfAborted();
   }
@@ -179,13 +193,13 @@ async function testErrors(layer: Dcls1d, test: Span): Promise<number[]> {
  * @throws what `options.signal` was aborted with
  */
 export async function learnLags(series: DailySeries, options: LearnOptions): Promise<LearnedRun[]> {
-  const { seeds, steps, report } = options;
+  const { seeds } = options;
   const runs = seeds.length;
   const starts = seeds.map(startingLags);
   const training = span(series, LONGEST_LAG, series.trainingDays, runs);
   const test = span(series, series.trainingDays, series.values.length, runs);
   const results: { paths: LagRun["path"][]; errors: number[] }[] = [];
-  for (const learnsLags of [true, false]) {
+  for (const lags of ["learned", "frozen"] as const) {
     const layer = new Dcls1d(1, runs, {
       kernelCount: TAPS,
       dilatedKernelSize: LONGEST_LAG,
@@ -195,10 +209,7 @@ export async function learnLags(series: DailySeries, options: LearnOptions): Pro
     layer.weight.assign(new Float32Array(runs * TAPS).fill(1 / TAPS));
     layer.bias!.assign(new Float32Array(runs));
     layer.P.assign(starts.flat().map(lagOf));
-    const paths = await trainRuns(layer, training, learnsLags, {
-      ...options,
-      report: report && ((step, loss) => report(learnsLags ? step : steps + step, loss)),
-    });
+    const paths = await trainRuns(layer, training, lags, options);
     results.push({ paths, errors: await testErrors(layer, test) });
     layer.dispose();
   }
