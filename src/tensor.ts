@@ -131,7 +131,7 @@ export class Tensor {
    * Fills `grad` of every leaf that requires one and that this tensor was made from.
    * @param gradient of this tensor, of its shape; may be left out where the tensor has one element (then 1)
    * @throws {RangeError} when it is left out and the tensor has more elements, or its shape differs
-   * @throws {Error} when nothing here requires a gradient, or it was already taken
+   * @throws {Error} when nothing here requires a gradient, it was already taken, or `gradient` is of another backend
    */
   backward(gradient?: Tensor): void {
     const storage = this.#live("run backward()");
@@ -155,6 +155,7 @@ export class Tensor {
         }`,
       );
     }
+    if (gradient) commonBackend("backward()", [this, gradient]);
     const start = gradient
       ? gradient.#live("run backward()")
       : new Storage(storage.backend, storage.backend.upload(Float32Array.of(1), this.shape));
@@ -336,9 +337,9 @@ export function update<N extends UpdateName>(
 }
 
 /** The elements of several tensors of one backend, in one wait. */
-export function readAll(tensors: readonly Tensor[]): Promise<Float32Array[]> {
-  if (tensors.length === 0) return Promise.resolve([]);
-  return commonBackend("read", tensors).read(tensors.map((x) => operand(x, "read data()")));
+export async function readAll(tensors: readonly Tensor[]): Promise<Float32Array[]> {
+  if (tensors.length === 0) return [];
+  return await commonBackend("read", tensors).read(tensors.map((x) => operand(x, "read data()")));
 }
 
 function commonBackend(doing: string, tensors: readonly (Tensor | null)[]): Backend {

@@ -79,6 +79,7 @@ export function verifyState(
   const disagreeing: string[] = [];
   for (const leaf of leaves) {
     const { path, parameter } = leaf;
+    if (parameter.isDisposed) bad.push(`${path} of the module was disposed`);
     if (!Object.hasOwn(state, path)) {
       missing.push(leaf);
       continue;
