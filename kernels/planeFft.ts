@@ -181,6 +181,33 @@ var<workgroup> plane: array<array<Row, ${a}>, ${b}>;`;
     return this.#rowsBlock();
   }
 
+  /** Phase 3 that leaves the spectrum in the plane: for `mirrored`. */
+  rowsKept(): string {
+    return this.rows((spectrum) => {
+      spectrum.forEach((z, i) => this.#write(z, "k1", "k2", "kp", `${i}u`));
+      return undefined;
+    });
+  }
+
+  /**
+   * After `rowsKept` and a barrier: statements over z{i}, the spectrum at (u, v), and m{i}, at (-u, -v), which tells the
+   * transforms of two real planes packed as one apart. u = k1 + b k2, v = kp + a i.
+   */
+  mirrored(body: string): string {
+    const { L, a, b } = this.plan;
+    const values = range(b).map((i) =>
+      `let z${i} = ${this.#at("k1", "k2", "kp", `${i}u`)};
+let m${i} = ${this.#at("mk1", "mk2", "mkp", `select(${b - 1 - i}u, ${(b - i) % b}u, kp == 0u)`)};`
+    );
+    this.dft.statement(
+      `let mu = (${L}u - (k1 + ${b}u * k2)) % ${L}u; let mk1 = mu % ${b}u; let mk2 = mu / ${b}u;
+let mkp = (${a}u - kp) % ${a}u;
+${values.join("\n")}
+${body}`,
+    );
+    return this.#rowsBlock();
+  }
+
   /** Phase 3 of a spectrum that comes from elsewhere: only the way back. */
   rowsBack(spectrum: readonly Complex[]): string {
     this.dft.transform(spectrum, 1).forEach((z, m) => this.#write(z, "k1", "k2", "kp", `${m}u`));

@@ -7,12 +7,13 @@
  * planeKernelGradient: dk[tap] = Re IDFT(sum over runs of partial)[tap - padding] / L^2, 0 for taps that meet no pixel.
  * Bindings: partial [runs, C, L L], twiddles, dk, parameters { channels, runs }.
  *
- * One workgroup a channel: the same phases as the convolution's own planes, so the work is that of C / 2 pairs more.
+ * One workgroup a channel. Both use the phases of the convolution's own planes.
  */
 import type { Complex } from "./dft.ts";
 import { bindings, float, type Kernel, main, parameters, range, unroll } from "./kernel.ts";
 import { type PlaneAxis, type PlanePlan, usedTaps } from "./planeConvolution.ts";
 import { PlaneFft } from "./planeFft.ts";
+import { PAIR_HELPERS } from "./planePairs.ts";
 
 const BARRIER = "workgroupBarrier();";
 
@@ -24,15 +25,26 @@ function tapAt(axis: PlaneAxis, L: number, at: string): { tap: string; used: str
   return { tap, used: `(${low}${tap} <= ${last}u)` };
 }
 
-/** Dense kernel to spectrum. */
+/** Dense kernel to spectrum; dispatch over channels / 2, rounded up. */
 export function planeSpectrum(plan: PlanePlan): Kernel {
   const fft = new PlaneFft(plan.fft), { L, a, b, workgroupSize } = plan.fft;
-  const { rows, columns } = plan, column = tapAt(columns, L, "m");
-  const values = range(b).map((i): Complex => [`k${i}`, "0"]);
+  const { rows, columns } = plan, column = tapAt(columns, L, "m"), cells = rows.size * columns.size;
+  const values = range(b).map((i): Complex => [`k${i}`, `q${i}`]);
   const loads = unroll(b, (i) => {
     const row = tapAt(rows, L, `(n2 + ${i * a}u)`);
-    const at = `c * ${rows.size * columns.size}u + ${row.tap} * ${columns.size}u + ${column.tap}`;
-    return `var k${i} = 0.0; if (${row.used} && ${column.used}) { k${i} = kernel[${at}]; }`;
+    return `var k${i} = 0.0; var q${i} = 0.0; if (${row.used} && ${column.used}) {
+let at = ${row.tap} * ${columns.size}u + ${column.tap};
+k${i} = kernel[c * ${cells}u + at]; q${i} = kernel[next * ${cells}u + at];
+if (!isFinite(k${i})) { bad0 = 1.0; k${i} = 0.0; }
+if (!isFinite(q${i})) { bad1 = 1.0; q${i} = 0.0; } }`;
+  });
+  // z = DFT(k + i q), m its mirror image: DFT(k) = (z + conj m) / 2, DFT(q) = (z - conj m) / 2i; both are conjugated
+  const scale = float(0.5 / (L * L));
+  const split = unroll(b, (i) => {
+    const [plus, plusNext] = i === 0 ? [" + vec2f(nanWhere(bad0))", " + vec2f(nanWhere(bad1))"] : ["", ""];
+    const at = (channel: string): string => `spectrum[${channel} * ${L * L}u + ${i * L * a}u + t]`;
+    return `${at("c")} = vec2f(z${i}.x + m${i}.x, m${i}.y - z${i}.y) * ${scale}${plus};
+if (next > c) { ${at("next")} = vec2f(z${i}.y + m${i}.y, z${i}.x - m${i}.x) * ${scale}${plusNext}; }`;
   });
   const code = `${
     bindings(["kernel", "array<f32>", "read"], ["twiddles", "array<vec2f>", "read"], [
@@ -41,22 +53,16 @@ export function planeSpectrum(plan: PlanePlan): Kernel {
       "read_write",
     ])
   }
+${parameters(3, { channels: "u32" })}
 ${fft.declare()}
+${PAIR_HELPERS}
 ${main(workgroupSize)} {
-let c = g.x;
+var bad0 = 0.0; var bad1 = 0.0;
+let c = 2u * g.x; let next = min(c + 1u, parameters.channels - 1u);
 ${fft.columns(L, values, loads)}${BARRIER}
 ${fft.twist(L)}${BARRIER}
-${
-    fft.rows((spectrum, dft) => {
-      const scale = float(1 / (L * L));
-      spectrum.forEach(([re, im], i) =>
-        dft.statement(
-          `spectrum[c * ${L * L}u + ${i * L * a}u + t] = vec2f((${re}) * ${scale}, -(${im}) * ${scale});`,
-        )
-      );
-      return undefined;
-    })
-  }
+${fft.rowsKept()}${BARRIER}
+${fft.mirrored(split)}
 }`;
   return { label: `planeSpectrum L${L}`, code, workgroupSize, workgroupBytes: plan.fft.workgroupBytes };
 }

@@ -49,7 +49,7 @@ const tableOf = (gpu: Gpu, { fft: { L } }: PlanePlan): GpuBuffer =>
 function spectrumOf(gpu: Gpu, plan: PlanePlan, channels: number, taps: GpuBuffer): GpuBuffer {
   const kernel = gpu.kernel(`planeSpectrum ${keyOf(plan)}`, () => planeSpectrum(plan));
   const spectrum = gpu.buffers.take(8 * channels * plan.fft.L ** 2, "spectrum");
-  gpu.dispatch(kernel, [taps, tableOf(gpu, plan), spectrum], [channels, 1, 1]);
+  gpu.dispatch(kernel, [taps, tableOf(gpu, plan), spectrum], [Math.ceil(channels / 2), 1, 1], [channels]);
   return spectrum;
 }
 
