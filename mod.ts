@@ -19,7 +19,6 @@
  * @module
  */
 export {
-  type Backend,
   type BackendInfo,
   type BackendName,
   init,
@@ -48,6 +47,7 @@ export {
   Dcls2dK1d,
   Dcls3_1d,
   Dcls3d,
+  type DclsNd,
   type InitialParameters,
   type Layout,
   type LoadOptions,

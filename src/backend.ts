@@ -12,11 +12,13 @@ export type BackendName = "webgpu" | "tfjs" | "reference";
 
 /** What is known about a running backend. */
 export interface BackendInfo {
+  /** Which of them it is. */
   readonly name: BackendName;
   /** The adapter (WebGPU) or the engine (tfjs: "wasm" or "cpu"). */
   readonly adapter: string;
   /** Whether the work runs on a CPU: tfjs's CPU engines and software adapters. */
   readonly software: boolean;
+  /** What it can do beyond the rest: WebGPU features, for example `shader-f16`. */
   readonly features: readonly string[];
   /** Limits that matter, in bytes or invocations; empty where there are none. */
   readonly limits: Readonly<Record<string, number>>;
@@ -24,9 +26,13 @@ export interface BackendInfo {
 
 /** Storage in use. `buffers` and `bytes` count what tensors hold; `pooled…` what waits for reuse. */
 export interface MemoryInfo {
+  /** Storages that tensors hold; reshapes share one. */
   readonly buffers: number;
+  /** Bytes of them. */
   readonly bytes: number;
+  /** Storages that wait for reuse. */
   readonly pooledBuffers: number;
+  /** Bytes of those. */
   readonly pooledBytes: number;
 }
 

@@ -2,6 +2,7 @@
 
 /** Anything that can be given back. */
 export interface Releasable {
+  /** Gives it back. */
   dispose(): void;
 }
 

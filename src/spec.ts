@@ -66,20 +66,31 @@ export interface LayerForm {
 
 /** A validated layer: everything about it that is an integer or a name. */
 export interface LayerSpec {
+  /** Class name. */
   readonly name: string;
+  /** Channels of the input. */
   readonly inChannels: number;
+  /** Channels of the output. */
   readonly outChannels: number;
+  /** Groups of channels; `inChannels` for a depthwise layer. */
   readonly groups: number;
+  /** K, learnable elements per kernel. */
   readonly kernelCount: number;
+  /** Interpolation. */
   readonly version: Version;
+  /** How the input is extended beyond its borders. */
   readonly paddingMode: PaddingMode;
+  /** Whether the layer has a learnable bias. */
   readonly bias: boolean;
   /** S of each positioned axis. */
   readonly dilatedKernelSize: Shape;
+  /** Extents of the dense kernel axes; empty in most classes. */
   readonly denseKernelSize: Shape;
   /** Spatial extents of the constructed kernel. */
   readonly kernelSize: Shape;
+  /** Step of the convolution, per spatial axis. */
   readonly stride: Shape;
+  /** Cells added on both sides, per spatial axis. */
   readonly padding: Shape;
   /** Added to |SIG|; 0 where the version has no spread. */
   readonly spreadOffset: number;

@@ -87,7 +87,7 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
-  /** The backend the tensor lives on. */
+  /** @ignore The backend the tensor lives on. */
   get backend(): Backend {
     return this.#live("use a tensor").backend;
   }

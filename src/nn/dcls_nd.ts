@@ -173,16 +173,19 @@ export abstract class DclsNd extends Module {
     return convolve(this.#convolution, x, () => this.constructKernel(), this.bias);
   }
 
+  /** Clamps P to the kernel's own cells. */
   protected override clampOwn(): void {
     update("clamp", [this.#P], positionBounds(this.spec.dilatedKernelSize));
   }
 
+  /** P and SIG in the axis order of the PyTorch package, where it is asked for. */
   protected override toLayout(name: string, data: Float32Array, layout: Layout): Float32Array {
     return layout === "torch" && isPositional(name)
       ? toTorch(this.spec, name, data, this.spec.positionShape)
       : data;
   }
 
+  /** P and SIG out of the axis order of the PyTorch package. */
   protected override fromLayout(name: string, data: Float32Array, layout: Layout): Float32Array {
     return layout === "torch" && isPositional(name)
       ? fromTorch(this.spec, name, data, this.spec.positionShape)
