@@ -10,6 +10,7 @@ import { checkConfig, type TrainConfig } from "./config.ts";
 
 /** What a checkpoint holds. */
 export interface Checkpoint {
+  /** Options of the run. */
   readonly config: TrainConfig;
   /** Steps done. */
   readonly step: number;

@@ -6,7 +6,7 @@
 import { tensor } from "../create.ts";
 import { shuffledIndices } from "../data/batches.ts";
 import type { ImageDataset, LabelledImages } from "../data/mnist.ts";
-import { ConvNeXt, type Inspect } from "../models/mod.ts";
+import { ConvNeXt, type ConvNeXtOptions, type Inspect } from "../models/mod.ts";
 import { correctCount, crossEntropy } from "../nn/mod.ts";
 import { AdamW, parameterGroups, type Schedule, warmupCosine } from "../optim/mod.ts";
 import { tidy } from "../scope.ts";
@@ -16,6 +16,17 @@ import { channelList, type TrainConfig } from "./config.ts";
 
 /** MNIST and its relatives have ten classes. */
 const CLASSES = 10;
+
+/** The model that a config asks for. */
+export function modelOptions(config: TrainConfig): ConvNeXtOptions {
+  return {
+    ...config,
+    depths: channelList("depths", config.depths),
+    dims: channelList("dims", config.dims),
+    inChannels: 1,
+    classes: CLASSES,
+  };
+}
 
 /** What a batch gave, as scalars on the backend; whoever asked for them disposes them. */
 export interface Scores {
@@ -63,13 +74,7 @@ export class Learner {
       warmupSteps: Math.min(this.totalSteps, Math.round(config.warmup * this.stepsPerEpoch)),
     });
     this.#levels = normalizer(data.train);
-    this.model = new ConvNeXt({
-      ...config,
-      depths: channelList("depths", config.depths),
-      dims: channelList("dims", config.dims),
-      inChannels: 1,
-      classes: CLASSES,
-    });
+    this.model = new ConvNeXt(modelOptions(config));
     const groups = parameterGroups(this.model, {
       learningRate,
       weightDecay,

@@ -9,8 +9,9 @@ import { writeFileAtomic } from "../io/files.ts";
 import { convNeXtSpec, isoKernelCount } from "../models/convnext_options.ts";
 import { type Checkpoint, loadCheckpoint } from "./checkpoint.ts";
 import { runCommand, usageError } from "./cli.ts";
-import { channelList, configOf, resumedConfig, type TrainArguments, type TrainConfig } from "./config.ts";
+import { configOf, resumedConfig, type TrainArguments, type TrainConfig } from "./config.ts";
 import { onInterrupt } from "./interrupt.ts";
+import { modelOptions } from "./learner.ts";
 import { createProgress } from "./progress.ts";
 import { trainCommand } from "./train_options.ts";
 import { percent, train } from "./trainer.ts";
@@ -68,11 +69,7 @@ async function newJob(parsed: TrainArguments): Promise<Job> {
 /** The model's own rules, before anything is made or loaded. */
 function checkSpec(config: TrainConfig): ReturnType<typeof convNeXtSpec> {
   try {
-    return convNeXtSpec({
-      ...config,
-      depths: channelList("depths", config.depths),
-      dims: channelList("dims", config.dims),
-    });
+    return convNeXtSpec(modelOptions(config));
   } catch (error) {
     throw error instanceof RangeError
       ? usageError(error.message.replace(/ (\w+) must be/, (_, name) => ` --${kebabCase(name)} must be`))

@@ -34,7 +34,9 @@ export interface EvaluationMetrics {
 
 /** Every line of a run. */
 export interface Metrics {
+  /** In the order of the steps. */
   readonly steps: StepMetrics[];
+  /** In the order of the steps. */
   readonly evaluations: EvaluationMetrics[];
 }
 

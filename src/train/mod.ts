@@ -13,9 +13,16 @@
  * @module
  */
 export { type Checkpoint, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
-export { parseCommand, runCommand } from "./cli.ts";
+export * from "./cli.ts";
 export { checkConfig, configOf, resumedConfig, type TrainArguments, type TrainConfig } from "./config.ts";
 export { type EvaluationMetrics, type Metrics, readMetrics, type StepMetrics } from "./metrics.ts";
-export { createProgress, type Progress } from "./progress.ts";
+export {
+  createProgress,
+  type Progress,
+  type ProgressOptions,
+  type ProgressOutput,
+  type ProgressState,
+} from "./progress.ts";
+export type { ImageDataset, LabelledImages } from "../data/mnist.ts";
 export { train, type TrainOptions, type TrainResult } from "./trainer.ts";
 export { trainCommand, trainOptions } from "./train_options.ts";

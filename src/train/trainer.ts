@@ -27,7 +27,9 @@ const READ_EVERY = 10;
 
 /** What {@link train} is given. */
 export interface TrainOptions {
+  /** All that decides the results. */
   readonly config: TrainConfig;
+  /** Images to learn from and to test on. */
   readonly data: ImageDataset;
   /** Where results go; must exist. */
   readonly directory: string;
@@ -43,7 +45,9 @@ export interface TrainOptions {
 export interface TrainResult {
   /** Whether `signal` stopped it before its end. */
   readonly stopped: boolean;
+  /** Steps done. */
   readonly step: number;
+  /** Steps of the whole run. */
   readonly totalSteps: number;
   /** Learned values. */
   readonly parameters: number;
