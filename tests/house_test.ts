@@ -30,6 +30,7 @@ function read(path: string): string {
 const config = JSON.parse(read("deno.json")) as {
   exports: Record<string, string>;
   imports: Record<string, string>;
+  publish: { include: string[]; exclude: string[] };
 };
 
 /** An import: `target` is a path from the root, or the name of a package. */
@@ -170,6 +171,20 @@ Deno.test("house: no entry point reaches data packages or the tests' packages", 
     );
     assertEquals(unwanted, [], `${name} reaches these`);
   }
+});
+
+Deno.test("house: what is published is what entry points reach, and the texts", () => {
+  const reached = new Set(
+    Object.values(config.exports).flatMap((entry) => [...graphOf(normalize(entry), true)]),
+  );
+  const within = (path: string, places: string[]): boolean =>
+    places.some((place) => path === place || path.startsWith(`${place}/`));
+  const published = FILES.filter((path) =>
+    within(path, config.publish.include) && !within(path, config.publish.exclude)
+  );
+  const texts = ["CHANGELOG.md", "LICENSE", "README.md"];
+  const wanted = [...texts, ...[...reached].filter((target) => FILES.includes(target))];
+  assertEquals(published.toSorted(), wanted.toSorted());
 });
 
 Deno.test("house: every entry point opens with a @module comment that holds an example", () => {
