@@ -135,12 +135,8 @@ async function conclude(
   await writeFileAtomic(picture, await drawComparison(rows, `${data.name}, seed ${config.seed}, ${epochs}`));
   for (const line of ["", ...comparisonTable(runs), ""]) say(line);
   const error = Math.max(...runs.map(({ testAccuracy: p }) => Math.sqrt(p * (1 - p) / data.test.count)));
-  say(
-    `standard error of an accuracy on ${count(data.test.count)} images: ${
-      (100 * error).toFixed(2)
-    } points; ` +
-      "another --seed tells what other initial values do",
-  );
+  const points = (100 * error).toFixed(2);
+  say(`standard error of these accuracies: ${points} points; --seed shows what other initial values do`);
   say(`picture   ${picture}`);
 }
 
