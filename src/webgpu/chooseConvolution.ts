@@ -7,6 +7,9 @@
  * Software adapter (llvmpipe, 2 cores; processor time / 2): 2 x 96 x 56²: FFT 18, direct 9 (7x7) and 40 (17x17); both gradients
  * FFT 32, direct 74 (17x17). 4 x 192 x 28²: FFT 21 to 26, direct 12 (7x7), 15 (9x9), 46 (17x17). 128 x 16 x 14², 9x9: FFT 20,
  * direct 5. Direct work grows with the taps, the FFT's does not: they meet at about 150 taps.
+ *
+ * llvmpipe behind OpenGL, which answers where Mesa is there without its Vulkan driver: LLVM takes minutes to split the FFT
+ * at its barriers (over 4 for a transform of 64, a second behind Vulkan). It grants no subgroups, and gets direct kernels.
  */
 import type { ConvolutionGeometry } from "../../kernels/convolution.ts";
 import type { PlanePlan } from "../../kernels/planeConvolution.ts";
@@ -25,7 +28,9 @@ export function chooseConvolution(gpu: Gpu, geometry: ConvolutionGeometry): Conv
   if (isPatchConvolution(geometry)) return { algorithm: "patches" };
   const { size, input, output } = geometry;
   const taps = size[1] * size[2], plane = Math.max(input[1], input[2], output[1], output[2]);
-  const worthIt = gpu.info.software ? plane >= 20 && taps >= 150 : plane >= 15 && taps >= 49;
+  const worthIt = gpu.info.software
+    ? plane >= 20 && taps >= 150 && gpu.info.features.includes("subgroups")
+    : plane >= 15 && taps >= 49;
   const plan = worthIt && planePlan(gpu, geometry);
   return plan ? { algorithm: "planes", plan } : { algorithm: "direct" };
 }
