@@ -92,12 +92,14 @@ testBackends("NaN in P is refused by assign, and by a layer's first values", asy
 const NAN_LAYERS: [string, (version: Version) => Dcls2d, readonly number[]][] = [
   [
     "a small plane",
-    (version) => new Dcls2d(2, 4, { kernelCount: 2, dilatedKernelSize: 5, padding: 2, groups: 2, version }),
+    (version) =>
+      new Dcls2d(2, 4, { kernelCount: 2, dilatedKernelSize: 5, padding: 2, groups: 2, version, seed: 1 }),
     [2, 2, 6, 7],
   ],
   [
     "a large plane",
-    (version) => new Dcls2d(3, 3, { kernelCount: 2, dilatedKernelSize: 13, padding: 6, groups: 3, version }),
+    (version) =>
+      new Dcls2d(3, 3, { kernelCount: 2, dilatedKernelSize: 13, padding: 6, groups: 3, version, seed: 1 }),
     [2, 3, 20, 20],
   ],
 ];
