@@ -1,0 +1,200 @@
+/**
+ * `deno task bench`: ops and layers on every backend, beside the adapter's limits, PyTorch and TensorFlow.js.
+ * @module
+ */
+import { shutdown } from "../mod.ts";
+import { say } from "../src/tasks/terminal.ts";
+import { defineCommand, type ParsedCommand, runCommand, usageError } from "../src/train/cli.ts";
+import { CASES } from "./cases.ts";
+import { claimLines, drawGrowth, growthTable, markdownSweep } from "./growth.ts";
+import { type HostTimes, measureLatency, measureStep } from "./host.ts";
+import * as report from "./report.ts";
+import { describeOp, opsOf } from "./rows.ts";
+import { openWebgpu, runSuite } from "./suite.ts";
+import { runSweep, sweepSettings } from "./sweep.ts";
+
+/** Opens the generated sections' file. */
+const TITLE = "# Results of the bench\n\nEvery section is written by the command that it names.\n";
+
+const options = [
+  {
+    name: "backend",
+    type: "choice",
+    choices: ["all", "webgpu", "tfjs"],
+    default: "all",
+    description: "What to time. Stock TensorFlow.js on the same engine comes along.",
+  },
+  {
+    name: "filter",
+    type: "string",
+    description:
+      'Only ops whose description contains this: "convolution", "gauss", "layer forward v0 96 x 56".',
+  },
+  {
+    name: "quick",
+    type: "boolean",
+    description: "The poster's layer and one smaller plane, short series: under 2 minutes on 2 cores.",
+  },
+  {
+    name: "sweep",
+    type: "boolean",
+    description:
+      "How layers grow with batch, channels, plane, size and count, in place of the ops. WebGPU only.",
+  },
+  { name: "json", type: "path", description: "Write everything that was measured to this file." },
+  {
+    name: "results",
+    type: "path",
+    description:
+      "Replace the generated section of this Markdown file, and draw growth.svg beside it with --sweep.",
+  },
+] as const;
+
+/** The command line of `deno task bench`. */
+export const benchCommand = defineCommand({
+  name: "deno task bench",
+  summary:
+    "Measures the adapter's copy bandwidth and FMA rate, then times construction, convolution, their gradients " +
+    "and whole layers on every backend, each compared with float64 first. Exit status 1 where one is wrong.",
+  options,
+  examples: [
+    { line: "deno task bench --quick", does: "the essentials" },
+    {
+      line: "deno task bench --filter convolution --json bench.json",
+      does: "the convolution alone, kept as JSON",
+    },
+    { line: "deno task bench --results bench/RESULTS.md", does: "everything, and its page" },
+    {
+      line: "deno task bench --sweep --results bench/RESULTS.md",
+      does: "how the time grows, and its picture",
+    },
+  ],
+});
+
+type Values = ParsedCommand<typeof options>["values"];
+
+/** Progress, to the standard error: the standard output is the report's. */
+function note(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function surroundings(loadBefore: number): report.Surroundings {
+  return {
+    command: ["deno task bench", ...Deno.args].join(" "),
+    date: new Date().toISOString().slice(0, 10),
+    deno: Deno.version.deno,
+    cores: navigator.hardwareConcurrency,
+    loadBefore,
+    loadAfter: Deno.loadavg()[0],
+  };
+}
+
+async function readOr(path: string, otherwise: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return otherwise;
+    throw error;
+  }
+}
+
+/** Writes the section; a file that is not there yet begins with its title. */
+async function writeSection(path: string, name: string, body: string): Promise<void> {
+  await Deno.writeTextFile(path, report.withSection(await readOr(path, TITLE), name, body));
+  say(`written to ${path}`);
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  await Deno.writeTextFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  say(`written to ${path}`);
+}
+
+function print(title: string, table: report.Table): void {
+  if (table.rows.length === 0) return;
+  say();
+  say(title);
+  for (const line of report.textOf(table)) say(line);
+}
+
+async function bench({ backend, filter = "", quick, json, results }: Values): Promise<number> {
+  const known = CASES.some((benched) =>
+    benched.versions.some((version) =>
+      opsOf(benched, version, quick).some((op) => describeOp(benched, version, op).includes(filter))
+    )
+  );
+  if (!known) throw usageError(`--filter must be part of an op's description, got "${filter}"`);
+  const loadBefore = Deno.loadavg()[0];
+  const { result: suite, webgpu } = await runSuite({
+    cases: CASES,
+    quick,
+    backends: backend === "all" ? ["webgpu", "tfjs"] : [backend],
+    filter,
+    effort: quick ? { rounds: 2, milliseconds: 60 } : { rounds: 5, milliseconds: 300 },
+    note,
+  });
+  const host: HostTimes[] = [];
+  if (webgpu && filter === "") {
+    note("JavaScript's part");
+    host.push(
+      await measureStep(webgpu.info.software, quick ? 5 : 20),
+      await measureLatency(webgpu.info.software, quick ? 20 : 200),
+    );
+  }
+  const all: report.BenchReport = { surroundings: surroundings(loadBefore), suite, host };
+  for (const line of [...report.surroundingsLines(all.surroundings), ...report.adapterLines(suite)]) {
+    say(line);
+  }
+  for (const problem of suite.problems) say(`note         ${problem}`);
+  print("Every op", report.opTable(suite));
+  print("Against stock tfjs's convolution alone", report.rivalTable(suite));
+  if (suite.software !== null) {
+    print("Against PyTorch and the targets", report.targetTable(suite, suite.software ? "cpu" : "gpu"));
+  }
+  print("JavaScript's part", report.hostTable(host));
+  print("Where the time goes", report.kernelTable(suite));
+  print("Pipelines, ms to make", report.pipelineTable(suite));
+  say();
+  say(report.explanation().replaceAll("`", ""));
+  if (json) await writeJson(json, all);
+  if (results) await writeSection(results, "ops", report.markdownReport(all));
+  webgpu?.adapter.dispose();
+  return suite.problems.some((problem) => problem.startsWith("wrong")) ? 1 : 0;
+}
+
+async function sweep({ backend, filter, quick, json, results }: Values): Promise<number> {
+  if (backend === "tfjs") throw usageError("--sweep must run on WebGPU, got --backend tfjs");
+  if (filter !== undefined) throw usageError("--filter must not be given with --sweep");
+  const loadBefore = Deno.loadavg()[0];
+  const webgpu = await openWebgpu();
+  if (!webgpu) throw new Error("Cannot sweep: no WebGPU adapter answers");
+  const { software, adapter: name } = webgpu.info;
+  const settings = sweepSettings(software).filter(({ version, count }) =>
+    !quick || (count === 34 && (version === "v0" || version === "gauss"))
+  );
+  const effort = quick ? { rounds: 1, milliseconds: 50 } : { rounds: 3, milliseconds: 150 };
+  const points = await runSweep(webgpu, settings, effort, note);
+  const adapter = { adapter: name, software, limits: webgpu.adapter.limits };
+  const around = surroundings(loadBefore);
+  for (const line of [...report.surroundingsLines(around), ...report.adapterLines(adapter)]) say(line);
+  print("Growth", growthTable(points));
+  say();
+  for (const line of claimLines(points)) say(line);
+  if (json) await writeJson(json, { surroundings: around, ...adapter, points });
+  if (results) {
+    const picture = new URL("growth.svg", new URL(results, `file://${Deno.cwd()}/`));
+    await Deno.writeTextFile(picture, `${await drawGrowth(points, name)}\n`);
+    await writeSection(results, "growth", markdownSweep(points, around, adapter));
+  }
+  webgpu.adapter.dispose();
+  return 0;
+}
+
+async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
+  try {
+    return await (values.sweep ? sweep(values) : bench(values));
+  } finally {
+    shutdown();
+  }
+}
+
+if (import.meta.main) await runCommand(benchCommand, main);
