@@ -6,7 +6,7 @@ import { init } from "../mod.ts";
 import { type Backend, type BackendInfo, currentBackend } from "../src/backend.ts";
 import { type Version, VERSIONS } from "../src/spec.ts";
 import { findDevice } from "../src/webgpu/device.ts";
-import { type AdapterLimits, measureAdapter, type MeasuredAdapter } from "./adapter.ts";
+import { measureAdapter, type MeasuredAdapter } from "./adapter.ts";
 import { type BenchCase, type BenchOpName, costOf } from "./cases.ts";
 import { type Contender, type Effort, interleave, profile, type Times } from "./measure.ts";
 import { PYTORCH_HOSTS } from "./pytorch.ts";
