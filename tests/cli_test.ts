@@ -1,3 +1,4 @@
+/** Command lines: options, errors, help and exit statuses. */
 import {
   type CommandHost,
   defineCommand,

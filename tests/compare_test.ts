@@ -17,12 +17,12 @@ import {
 } from "../src/tasks/compare/options.ts";
 import {
   type ComparisonRecord,
-  describeData,
   type FinishedRun,
   readRecord,
   writeRecord,
 } from "../src/tasks/compare/record.ts";
 import { runComparison, warmUp } from "../src/tasks/compare/runs.ts";
+import { describeData } from "../src/train/trainer.ts";
 import {
   assert,
   assertEquals,

@@ -1,3 +1,4 @@
+/** The pictures of training: well-formed, complete, and refused where the numbers are bad. */
 import {
   type ComparisonRow,
   type CurveEvaluation,

@@ -1,3 +1,4 @@
+/** The progress line, on a terminal and off it. */
 import { onInterrupt } from "../src/train/interrupt.ts";
 import { createProgress, formatDuration, type Progress } from "../src/train/progress.ts";
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "./assert.ts";

@@ -36,7 +36,7 @@ function command(directory: string, args: readonly string[]): Deno.ChildProcess 
       ...permissions,
       "--config",
       join(ROOT, "deno.json"),
-      join(ROOT, "src/train/main.ts"),
+      join(ROOT, "src/tasks/train.ts"),
       ...args,
     ],
     cwd: directory,

@@ -11,7 +11,7 @@ import { runCommand, usageError } from "../train/cli.ts";
 import { onInterrupt } from "../train/interrupt.ts";
 import { drawComparison } from "../train/pictures.ts";
 import { createProgress, type Progress } from "../train/progress.ts";
-import { percent } from "../train/trainer.ts";
+import { describeData, percent } from "../train/trainer.ts";
 import {
   type CompareArguments,
   compareCommand,
@@ -20,14 +20,9 @@ import {
   type SharedConfig,
   sharedConfig,
 } from "./compare/options.ts";
-import {
-  type ComparisonRecord,
-  describeData,
-  type FinishedRun,
-  readRecord,
-  writeRecord,
-} from "./compare/record.ts";
+import { type ComparisonRecord, type FinishedRun, readRecord, writeRecord } from "./compare/record.ts";
 import { runComparison, warmUp } from "./compare/runs.ts";
+import { makeDirectory, newDirectory } from "./runs.ts";
 import { formatSeconds, say, tableLines } from "./terminal.ts";
 
 /** What a command line asks for. */
@@ -38,34 +33,11 @@ interface Job {
   readonly record: ComparisonRecord | null;
 }
 
-/** `compare-20260131-094500`, in local time. */
-function defaultName(): string {
-  const now = new Date();
-  const two = (...values: number[]): string => values.map((value) => String(value).padStart(2, "0")).join("");
-  const date = `${now.getFullYear()}${two(now.getMonth() + 1, now.getDate())}`;
-  return `compare-${date}-${two(now.getHours(), now.getMinutes(), now.getSeconds())}`;
-}
-
 /** A new comparison's job; writes nothing. */
 async function newJob(parsed: CompareArguments): Promise<Job> {
-  const { name = defaultName() } = parsed.values;
-  if (!/^\w[\w.-]*$/.test(name)) {
-    throw usageError(
-      `Cannot run ${compareCommand.name}: --name must be letters, digits, dots, dashes and underscores, got "${name}"`,
-    );
-  }
   const config = sharedConfig(parsed);
-  const directory = join("runs", name);
-  const exists = await Deno.lstat(directory).then(() => true, () => false);
-  if (exists) throw isTaken(directory);
+  const directory = await newDirectory(compareCommand.name, "compare", parsed.values.name);
   return { directory, config, record: null };
-}
-
-function isTaken(directory: string): Error {
-  return usageError(
-    `Cannot run ${compareCommand.name}: runs/<name> must be new, got ${directory}, which exists; ` +
-      `--resume ${directory} continues it, another --name starts anew`,
-  );
 }
 
 /** A continued comparison's job: its own options, but for the place of the images. */
@@ -88,12 +60,7 @@ async function resumedJob(path: string, { values, given }: CompareArguments): Pr
 
 /** The directory and the record of a comparison that begins. */
 async function begin(directory: string, record: ComparisonRecord): Promise<void> {
-  await Deno.mkdir("runs", { recursive: true });
-  try {
-    await Deno.mkdir(directory);
-  } catch (error) {
-    throw error instanceof Deno.errors.AlreadyExists ? isTaken(directory) : error;
-  }
+  await makeDirectory(compareCommand.name, directory);
   await writeRecord(directory, record);
 }
 

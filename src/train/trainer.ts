@@ -294,7 +294,7 @@ export function percent(share: number): string {
 }
 
 /** Name and extents of the data: a run cannot go on with another's. */
-function describeData({ name, train, test, rows, columns }: ImageDataset): string {
+export function describeData({ name, train, test, rows, columns }: ImageDataset): string {
   return `${name}, ${train.count} + ${test.count} images of ${rows} x ${columns}`;
 }
 

@@ -3,7 +3,6 @@
  * @module
  */
 import { CONV_KINDS, type ConvKind } from "../../models/mod.ts";
-import { type ConvNeXtSpec, convNeXtSpec } from "../../models/convnext_options.ts";
 import {
   type Command,
   defineCommand,
@@ -12,8 +11,9 @@ import {
   type ParsedCommand,
   usageError,
 } from "../../train/cli.ts";
-import { channelList, configOf, type TrainConfig } from "../../train/config.ts";
+import { configOf, type TrainConfig } from "../../train/config.ts";
 import { trainCommand, trainOptions } from "../../train/train_options.ts";
+import { networkSpec } from "../runs.ts";
 
 /** What a comparison decides itself, or means in its own way. */
 const OWN = ["conv", "name", "resume"] as const;
@@ -89,22 +89,6 @@ export function sharedConfig({ values, help, verbose }: CompareArguments): Share
     return shared;
   } catch (error) {
     throw inOurName(error);
-  }
-}
-
-/**
- * A run's network with every default filled in.
- * @throws {RangeError} that names the flag
- */
-export function networkSpec(config: TrainConfig): ConvNeXtSpec {
-  const depths = channelList("depths", config.depths);
-  const dims = channelList("dims", config.dims);
-  try {
-    return convNeXtSpec({ ...config, depths, dims });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    const flag = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw usageError(error.message.replace(/ (\w+) must be/, (_, name) => ` --${flag(name)} must be`));
   }
 }
 

@@ -3,7 +3,6 @@
  * @module
  */
 import { join } from "node:path";
-import type { ImageDataset } from "../../data/mnist.ts";
 import { writeFileAtomic } from "../../io/files.ts";
 import { CONV_KINDS, type ConvKind } from "../../models/mod.ts";
 import { checkConfig } from "../../train/config.ts";
@@ -39,11 +38,6 @@ export interface ComparisonRecord {
   readonly data: string;
   /** The finished ones. */
   readonly runs: readonly FinishedRun[];
-}
-
-/** Name and extents of a data set: a comparison cannot go on with another's. */
-export function describeData({ name, train, test, rows, columns }: ImageDataset): string {
-  return `${name}, ${train.count} + ${test.count} images of ${rows} x ${columns}`;
 }
 
 /**

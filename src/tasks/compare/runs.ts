@@ -13,7 +13,8 @@ import { Learner } from "../../train/learner.ts";
 import { cutMetrics, readMetrics } from "../../train/metrics.ts";
 import type { Progress } from "../../train/progress.ts";
 import { train } from "../../train/trainer.ts";
-import { configWith, describeKernel, networkSpec } from "./options.ts";
+import { networkSpec } from "../runs.ts";
+import { configWith, describeKernel } from "./options.ts";
 import { type ComparisonRecord, type FinishedRun, writeRecord } from "./record.ts";
 
 /** What {@link runComparison} is given. */

@@ -6,21 +6,16 @@ import { join } from "node:path";
 import { init } from "../backend.ts";
 import { loadMnist } from "../data/mnist.ts";
 import { writeFileAtomic } from "../io/files.ts";
-import { convNeXtSpec, isoKernelCount } from "../models/convnext_options.ts";
-import { type Checkpoint, loadCheckpoint } from "./checkpoint.ts";
-import { runCommand, usageError } from "./cli.ts";
-import { configOf, resumedConfig, type TrainArguments, type TrainConfig } from "./config.ts";
-import { onInterrupt } from "./interrupt.ts";
-import { modelOptions } from "./learner.ts";
-import { createProgress } from "./progress.ts";
-import { trainCommand } from "./train_options.ts";
-import { percent, train } from "./trainer.ts";
-
-/** Prints a line. */
-function say(line: string): void {
-  const bytes = new TextEncoder().encode(`${line}\n`);
-  for (let written = 0; written < bytes.length;) written += Deno.stdout.writeSync(bytes.subarray(written));
-}
+import { isoKernelCount } from "../models/mod.ts";
+import { type Checkpoint, loadCheckpoint } from "../train/checkpoint.ts";
+import { runCommand } from "../train/cli.ts";
+import { configOf, resumedConfig, type TrainArguments, type TrainConfig } from "../train/config.ts";
+import { onInterrupt } from "../train/interrupt.ts";
+import { createProgress } from "../train/progress.ts";
+import { trainCommand } from "../train/train_options.ts";
+import { percent, train } from "../train/trainer.ts";
+import { makeDirectory, networkSpec, newDirectory } from "./runs.ts";
+import { say } from "./terminal.ts";
 
 /** `1,234`. */
 function count(value: number): string {
@@ -34,56 +29,11 @@ interface Job {
   readonly checkpoint?: Checkpoint;
 }
 
-/** `dcls-20260131-094500`, in local time. */
-function defaultName(conv: string): string {
-  const now = new Date();
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const date = `${now.getFullYear()}${two(now.getMonth() + 1)}${two(now.getDate())}`;
-  return `${conv}-${date}-${two(now.getHours())}${two(now.getMinutes())}${two(now.getSeconds())}`;
-}
-
-/** A new run's job; makes its directory. */
-async function newJob(parsed: TrainArguments): Promise<Job> {
-  const config = configOf(parsed);
-  const name = parsed.values.name ?? defaultName(config.conv);
-  if (!/^[\w][\w.-]*$/.test(name)) {
-    throw usageError(
-      `Cannot run ${trainCommand.name}: --name must be letters, digits, dots, dashes and underscores, got "${name}"`,
-    );
-  }
-  checkSpec(config);
-  const directory = join("runs", name);
-  await Deno.mkdir("runs", { recursive: true });
-  try {
-    await Deno.mkdir(directory);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    throw usageError(
-      `Cannot run ${trainCommand.name}: runs/<name> must be new, got ${directory}, which exists; ` +
-        `--resume ${directory} continues it, another --name starts anew`,
-    );
-  }
-  return { config, directory };
-}
-
-/** The model's own rules, before anything is made or loaded. */
-function checkSpec(config: TrainConfig): ReturnType<typeof convNeXtSpec> {
-  try {
-    return convNeXtSpec(modelOptions(config));
-  } catch (error) {
-    throw error instanceof RangeError
-      ? usageError(error.message.replace(/ (\w+) must be/, (_, name) => ` --${kebabCase(name)} must be`))
-      : error;
-  }
-}
-
-function kebabCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
 /** The depthwise layers in words, with the arithmetic behind the kernel count. */
 function describeLayers(config: TrainConfig): string {
-  const { conv, kernelSize, dilation, dilatedKernelSize, kernelCount, version, ...spec } = checkSpec(config);
+  const { conv, kernelSize, dilation, dilatedKernelSize, kernelCount, version, ...spec } = networkSpec(
+    config,
+  );
   if (conv === "standard") return `${kernelSize}x${kernelSize} kernels`;
   if (conv === "dilated") return `${kernelSize}x${kernelSize} kernels, dilation ${dilation}`;
   const iso = isoKernelCount({ kernelSize, version, ...spec });
@@ -98,7 +48,9 @@ async function main(parsed: TrainArguments): Promise<number> {
   const started = performance.now();
   let job: Job;
   if (resume === undefined) {
-    job = await newJob(parsed);
+    const config = configOf(parsed);
+    networkSpec(config);
+    job = { config, directory: await newDirectory(trainCommand.name, config.conv, parsed.values.name) };
   } else {
     const directory = resume.replace(/\/+$/, "") || "/";
     const checkpoint = await loadCheckpoint(directory);
@@ -113,9 +65,10 @@ async function main(parsed: TrainArguments): Promise<number> {
     // What ran it is part of the config: a resumed run gives the same losses only there.
     const config = { ...job.config, backend: info.name };
     const data = await loadMnist({ directory: config.data });
+    if (!checkpoint) await makeDirectory(trainCommand.name, directory);
     await writeFileAtomic(
       join(directory, "config.json"),
-      `${JSON.stringify({ ...config, adapter: info.adapter, model: checkSpec(config) }, null, 2)}\n`,
+      `${JSON.stringify({ ...config, adapter: info.adapter, model: networkSpec(config) }, null, 2)}\n`,
     );
     say(`backend   ${info.name} (${info.adapter}${info.software ? ", on the CPU" : ""})`);
     say(
