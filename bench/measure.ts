@@ -2,6 +2,7 @@
  * Series of samples, interleaved: contenders take turns, so that what disturbs the machine for a while disturbs all.
  * @module
  */
+import process from "node:process";
 import { type DeviceTimer, sampleTimes, type Span } from "./timed_device.ts";
 
 /** Times of one contender, in milliseconds per call. */
@@ -11,6 +12,11 @@ export interface Times {
   readonly samples: number;
   /** Wall time of the series per call, JavaScript and one wait per series included: median over the series. */
   readonly wall: number;
+  /**
+   * Processor time of all threads of this process per call, likewise. Where the work runs on the CPU it tells of a
+   * disturbed machine: over the number of cores it is what the wall's time would be, undisturbed and fully parallel.
+   */
+  readonly processor: number;
   /** The clock behind median and min. */
   readonly clock: "timestamps" | "wall";
 }
@@ -53,18 +59,29 @@ interface Series {
   /** Per sample where each was timed, else one mean. */
   readonly times: readonly number[];
   readonly wall: number;
+  readonly processor: number;
+}
+
+/** Processor time of this process since its start, in milliseconds. */
+function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 async function runSeries({ run, wait, timer, before }: Contender, samples: number): Promise<Series> {
   await before?.();
-  const started = performance.now();
+  const used = processorTime(), started = performance.now();
+  const perCall = (): Pick<Series, "wall" | "processor"> => ({
+    wall: (performance.now() - started) / samples,
+    processor: (processorTime() - used) / samples,
+  });
   if (!wait) {
     const times = Array.from({ length: samples }, () => {
       const started = performance.now();
       run();
       return performance.now() - started;
     });
-    return { times, wall: (performance.now() - started) / samples };
+    return { times, ...perCall() };
   }
   timer?.start("sample");
   for (let i = 0; i < samples; i++) {
@@ -72,8 +89,8 @@ async function runSeries({ run, wait, timer, before }: Contender, samples: numbe
     run();
   }
   await wait();
-  const wall = (performance.now() - started) / samples;
-  return { times: timer ? sampleTimes(await timer.take()) : [wall], wall };
+  const spent = perCall();
+  return { times: timer ? sampleTimes(await timer.take()) : [spent.wall], ...spent };
 }
 
 /** Measures the contenders in turns, after one untimed call of each that tells how many samples fit a series. */
@@ -100,6 +117,7 @@ export async function interleave(contenders: readonly Contender[], effort: Effor
       min: Math.min(...times),
       samples: times.length,
       wall: median(all.map((one) => one.wall)),
+      processor: median(all.map((one) => one.processor)),
       clock: contenders[i].timer ? "timestamps" : "wall",
     };
   });

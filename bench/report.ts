@@ -55,6 +55,7 @@ export function opTable({ rows }: SuiteResult): Table {
       "ms",
       "min",
       "wall ms",
+      "CPU ms",
       "rate",
       "of limit",
       "PyTorch",
@@ -72,6 +73,7 @@ export function opTable({ rows }: SuiteResult): Table {
       digits(row.times.median),
       digits(row.times.min),
       digits(row.times.wall),
+      digits(row.times.processor),
       rate(row),
       row.ofLimit === null ? "" : `${(100 * row.ofLimit).toFixed(row.ofLimit < 0.1 ? 1 : 0)} %`,
       row.pytorch ? digits(row.pytorch.milliseconds) : "",
@@ -232,7 +234,7 @@ export function markdownOf({ head, rows, texts }: Table): string[] {
 export function explanation(): string {
   return "`ms` is the median of samples timed on the device (timestamps, one pass a sample, 300 ms of FMA work before " +
     "on GPUs; tfjs: wall), `min` the shortest sample, `wall ms` a series' wall time by call, JavaScript and one wait " +
-    "included. `rate` counts each tensor once (GB/s) or the dense, direct algorithm's operations (TFLOP/s); `of " +
+    "included, `CPU ms` the processor time of all threads. `rate` counts each tensor once (GB/s) or the dense, direct algorithm's operations (TFLOP/s); `of " +
     "limit` is the time that the measured copy bandwidth or FMA rate would need over `ms`. Ratios take `ms` on GPUs " +
     "and `wall ms` on CPUs. Contenders took turns in one run, and every result had been compared with float64 before " +
     "(`error`: largest, over the largest magnitude). `first use` is the first call, pipelines and a wait included.";

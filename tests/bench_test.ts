@@ -161,9 +161,17 @@ Deno.test("bench: contenders take turns", async () => {
   const warmUp = 2;
   assertEquals(order.slice(warmUp).join("").replaceAll(/(.)\1+/g, "$1"), "ababab");
   assertEquals(times.map(({ clock }) => clock), ["wall", "wall"]);
+  const busy = (): void => {
+    for (const started = performance.now(); performance.now() < started + 20;);
+  };
+  const [{ processor, wall }] = await interleave([{ run: busy, wait: null, timer: null }], {
+    rounds: 2,
+    milliseconds: 1,
+  });
+  assert(processor > 1 && wall >= 20, `${processor} of ${wall} ms`);
 });
 
-const TIMES = { median: 2, min: 1.5, samples: 9, wall: 2.5, clock: "timestamps" } as const;
+const TIMES = { median: 2, min: 1.5, samples: 9, wall: 2.5, processor: 4, clock: "timestamps" } as const;
 const ROW: Row = {
   case: POSTER.name,
   op: "layer forward",
