@@ -102,6 +102,12 @@ export interface InitOptions {
 }
 
 let current: Backend | null = null;
+const ended = new WeakSet<Backend>();
+
+/** Whether {@linkcode shutdown} ended this backend. */
+export function hasEnded(backend: Backend): boolean {
+  return ended.has(backend);
+}
 
 /**
  * The backend that new tensors are created on.
@@ -155,7 +161,9 @@ export function memory(): MemoryInfo {
 
 /** Ends the running backend and gives its device back; its tensors can no longer be used. */
 export function shutdown(): void {
-  current?.dispose();
+  if (!current) return;
+  ended.add(current);
+  current.dispose();
   current = null;
 }
 

@@ -66,7 +66,6 @@ export interface TapeAccess {
  * before its own op is asked. The tape is consumed.
  */
 export function walkBack(root: Tensor, seed: Tensor, access: TapeAccess): void {
-  const order = reachable(root, access).sort((a, b) => access.age(b) - access.age(a));
   const gradients = new Map<Tensor, Tensor>([[root, seed]]);
   const collect = (input: Tensor, part: Tensor): void => {
     const before = gradients.get(input);
@@ -75,31 +74,44 @@ export function walkBack(root: Tensor, seed: Tensor, access: TapeAccess): void {
     before.dispose();
     part.dispose();
   };
-  for (const tensor of order) {
-    const gradient = gradients.get(tensor);
-    gradients.delete(tensor);
-    const node = access.node(tensor);
-    access.detach(tensor);
-    if (!gradient) continue;
-    if (!node) {
-      access.accumulate(tensor, gradient);
-      continue;
+  try {
+    const order = reachable(root, access).sort((a, b) => access.age(b) - access.age(a));
+    for (const tensor of order) {
+      const gradient = gradients.get(tensor);
+      const node = access.node(tensor);
+      access.detach(tensor);
+      if (!gradient) continue;
+      if (node) {
+        stepBack(root, node, gradient, access, collect);
+        gradient.dispose();
+      } else access.accumulate(tensor, gradient);
+      gradients.delete(tensor);
     }
-    const { op, inputs, attributes } = node;
-    if (!op) {
-      if (inputs[0]) collect(inputs[0], access.view(gradient, inputs[0]));
-    } else {
-      const doing = `take the gradient of ${op.name}`;
-      const needs = inputs.map((x, i) => x !== null && x.requiresGrad && !op.constantInputs?.includes(i));
-      const operands = inputs.map((x) => x && access.operand(x, doing));
-      root.backend.backward(op.name, access.operand(gradient, doing), operands, attributes!, needs)
-        .forEach((handle, i) => {
-          const input = inputs[i];
-          if (handle && input) collect(input, access.adopt(handle, input));
-        });
-    }
-    gradient.dispose();
+  } finally {
+    for (const left of gradients.values()) left.dispose(); // after an error
   }
+}
+
+/** Asks one op for the gradients of its inputs. */
+function stepBack(
+  root: Tensor,
+  { op, inputs, attributes }: TapeNode,
+  gradient: Tensor,
+  access: TapeAccess,
+  collect: (input: Tensor, part: Tensor) => void,
+): void {
+  if (!op) {
+    if (inputs[0]) collect(inputs[0], access.view(gradient, inputs[0]));
+    return;
+  }
+  const doing = `take the gradient of ${op.name}`;
+  const needs = inputs.map((x, i) => x !== null && x.requiresGrad && !op.constantInputs?.includes(i));
+  const operands = inputs.map((x) => x && access.operand(x, doing));
+  root.backend.backward(op.name, access.operand(gradient, doing), operands, attributes!, needs)
+    .forEach((handle, i) => {
+      const input = inputs[i];
+      if (handle && input) collect(input, access.adopt(handle, input));
+    });
 }
 
 /** Every tensor that a gradient passes on its way from `root`; throws where the way was already walked. */
@@ -107,6 +119,14 @@ function reachable(root: Tensor, access: TapeAccess): Tensor[] {
   const seen = new Set<Tensor>([root]);
   for (const tensor of seen) { // grows while it is walked
     const node = access.node(tensor);
+    if (tensor.isDisposed) {
+      throw new Error(
+        `Cannot run backward(): the tensor of shape [${
+          tensor.shape.join(", ")
+        }] that the gradient passes was disposed; ` +
+          "dispose it later",
+      );
+    }
     if (!node && !access.isLeaf(tensor)) {
       throw new Error(
         `Cannot run backward(): the gradient through a tensor of shape [${

@@ -3,7 +3,7 @@
  *
  * Legend of dimensions: N batch, C channels, then 1 to 3 spatial axes; `[N, C, ...spatial]` as in PyTorch.
  */
-import { type Backend, currentBackend, type Handle, type Operand } from "./backend.ts";
+import { type Backend, currentBackend, type Handle, hasEnded, type Operand } from "./backend.ts";
 import {
   binary,
   type OpName,
@@ -104,6 +104,14 @@ export class Tensor {
           shapeText(this.shape)
         } was disposed, by dispose() or by the ` +
           "tidy() around it; return it from tidy, or dispose it later",
+      );
+    }
+    if (hasEnded(this.#storage.backend)) {
+      throw new Error(
+        `Cannot ${doing}: the backend of the tensor of shape ${
+          shapeText(this.shape)
+        } was ended by shutdown(); ` +
+          "read what you need before it",
       );
     }
     return this.#storage;

@@ -1,8 +1,10 @@
 /**
- * One test body, every backend: the backend is in the test's name, and one that cannot run here is skipped by name.
+ * One test body, every backend: the backend is in the test's name, and one that cannot run here is skipped by name, or
+ * fails where `DCLS_REQUIRE_WEBGPU=1` (see adapter.ts).
  * @module
  */
 import { type BackendName, init } from "../src/backend.ts";
+import { NO_WEBGPU, WEBGPU_REQUIRED } from "./adapter.ts";
 
 /** A backend under test. */
 export interface TestedBackend {
@@ -13,16 +15,10 @@ export interface TestedBackend {
   readonly skip: string | null;
 }
 
-/** Whether an adapter answers, software adapters included. */
-async function hasAdapter(): Promise<boolean> {
-  return typeof navigator !== "undefined" && navigator.gpu !== undefined &&
-    await navigator.gpu.requestAdapter() !== null;
-}
-
 /** The backends, the reference first. */
 export const BACKENDS: readonly TestedBackend[] = [
   { name: "reference", tolerance: 1e-5, skip: null },
-  { name: "webgpu", tolerance: 1e-4, skip: await hasAdapter() ? null : "no WebGPU adapter answers" },
+  { name: "webgpu", tolerance: 1e-4, skip: NO_WEBGPU },
   { name: "tfjs", tolerance: 1e-4, skip: null },
 ];
 
@@ -36,7 +32,7 @@ export function testBackends(
   only: readonly BackendName[] = BACKENDS.map((backend) => backend.name),
 ): void {
   for (const backend of BACKENDS.filter((candidate) => only.includes(candidate.name))) {
-    const skip = backend.skip;
+    const skip = WEBGPU_REQUIRED ? null : backend.skip; // where one is required, init fails, and says why
     Deno.test({
       name: `${name} [${backend.name}]${skip ? ` (skipped: ${skip})` : ""}`,
       ignore: skip !== null,

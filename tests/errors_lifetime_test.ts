@@ -49,15 +49,15 @@ testBackends("a tensor is refused after dispose, whatever is done with it", asyn
     assert(message.test(error.message), error.message);
   }
   await assertRejects(() => without.stateDict(), Error, "was disposed");
-  // An op whose input is gone by the time of its gradient.
-  const x = ones([3], { requiresGrad: true });
-  const total = x.square().sum();
-  x.dispose();
-  assertThrows(
-    () => total.backward(),
-    Error,
-    "Cannot take the gradient of unary: the tensor of shape [3] was disposed",
-  );
+  // What the gradient passes, or an op needs for it, is gone by then.
+  for (const which of ["leaf", "between", "constant"] as const) {
+    const leaf = ones([3], { requiresGrad: true }), between = leaf.square(), constant = ones([3]);
+    const total = between.mul(constant).sum();
+    ({ leaf, between, constant })[which].dispose();
+    const doing = which === "constant" ? "take the gradient of binary" : "run backward()";
+    assertThrows(() => total.backward(), Error, `Cannot ${doing}: the tensor of shape [3]`);
+    for (const used of [leaf, between, constant, total]) used.dispose();
+  }
   for (const used of [layer, without, image]) used.dispose();
 });
 
@@ -113,8 +113,19 @@ testBackends("before init, and after shutdown, every beginning says what to call
     const error = assertThrows(begin, Error);
     assertEquals(error.message, `Cannot ${doing}: no backend is running, call \`await init()\` first`);
   }
+  const message = " was ended by shutdown(); read what you need before it";
+  await assertRejects(
+    () => x.data(),
+    Error,
+    "Cannot use a tensor: the backend of the tensor of shape [2]" + message,
+  );
   await init({ backend: name });
   assertEquals(memory().buffers, 0);
+  assertThrows(() => x.mul(2), Error, message);
+  assertThrows(() => x.add(ones([2])), Error, message);
+  assertThrows(() => layer.forward(ones([1, 1, 3])), Error, message);
+  await assertRejects(() => layer.stateDict(), Error, message);
+  for (const used of [x, layer]) used.dispose(); // is no error
 });
 
 Deno.test("init refuses a backend it does not know, and a device for another one", async () => {

@@ -114,6 +114,18 @@ testBackends("an error in the middle of a tidy leaves nothing behind", async ({ 
     ["Cannot run Linear: input", () => model.head.forward(model.layer.forward(x()))],
     ["Cannot run backward(): the gradient must", () => model.loss(x(), labels()).backward(randn([5]))],
     ["Cannot run crossEntropy", () => tidy(() => model.loss(x(), tensor([0, 1], [2])))],
+    ["was already taken", () => {
+      const loss = model.loss(x(), labels());
+      loss.backward();
+      loss.backward();
+    }],
+    ["Cannot take the gradient of binary: the tensor of shape", () => {
+      const y = model.layer.forward(x());
+      const factors = randn(y.shape);
+      const loss = y.mul(factors).gelu().sum();
+      factors.dispose(); // gone by the time of their op's gradient, when those behind it have been taken
+      loss.backward();
+    }],
     ["Cannot tidy an asynchronous function", () => Promise.resolve(model.layer.forward(x()))],
   ];
   for (const [message, failure] of failures) {

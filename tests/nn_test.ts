@@ -1,20 +1,6 @@
-/** Layers and modules: the reference cases through the layers, states, sharing, initial values. */
-import { ones, randn, tensor } from "../src/create.ts";
-import {
-  Dcls1d,
-  Dcls2_1d,
-  Dcls2d,
-  Dcls2dK1d,
-  Dcls3_1d,
-  Dcls3d,
-  type DclsNd,
-  LayerNorm,
-  Linear,
-  Module,
-  Parameter,
-  parameter,
-} from "../src/nn/mod.ts";
-import { toTorch } from "../src/nn/layout.ts";
+/** Layers and modules: clamping, states, sharing, initial values, how parts are found. Their numbers: layers_test.ts. */
+import { ones, randn } from "../src/create.ts";
+import { Dcls1d, Dcls2_1d, Dcls2d, LayerNorm, Linear, Module, Parameter, parameter } from "../src/nn/mod.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { tidy } from "../src/scope.ts";
 import {
@@ -26,65 +12,7 @@ import {
   assertRejects,
   assertThrows,
 } from "./assert.ts";
-import { BACKENDS, testBackends } from "./backends.ts";
-import { caseTensor, type CaseTensorName, LAYER_CASES, type LayerCase } from "./cases.ts";
-
-const CLASSES = { Dcls1d, Dcls2d, Dcls3d, Dcls2_1d, Dcls3_1d, Dcls2dK1d };
-
-function makeLayer({ module, inChannels, outChannels, options }: LayerCase): DclsNd {
-  // The fixture's options are those of its own class.
-  return new CLASSES[module](inChannels, outChannels, options as never);
-}
-
-/** The stored parameters of a case, back in PyTorch's order as a checkpoint has them. */
-function torchState(layer: LayerCase): Record<string, { shape: readonly number[]; data: Float32Array }> {
-  const names = (["weight", "P", "SIG", "bias"] as const).filter((name) => layer.tensors[name]);
-  return Object.fromEntries(names.map((name) => {
-    const { shape, data } = caseTensor(layer, name);
-    return [name, {
-      shape,
-      data: name === "P" || name === "SIG" ? toTorch(layer.spec, name, data, shape) : data,
-    }];
-  }));
-}
-
-for (const backend of BACKENDS) {
-  for (const layerCase of LAYER_CASES) {
-    testBackends(
-      `layer ${layerCase.name}: kernel, output and gradients are PyTorch's`,
-      async ({ tolerance }) => {
-        const layer = makeLayer(layerCase);
-        layer.loadStateDict(torchState(layerCase), { layout: "torch" });
-        const input = caseTensor(layerCase, "input");
-        const gradient = caseTensor(layerCase, "grad_output");
-        const x = tensor(input.data, input.shape, { requiresGrad: true });
-        const y = layer.forward(x);
-        y.backward(tensor(gradient.data, gradient.shape));
-        const made: [CaseTensorName, Tensor | null | undefined][] = [
-          ["kernel", layer.constructKernel()],
-          ["output", y],
-          ["grad_input", x.grad],
-          ["grad_weight", layer.weight.grad],
-          ["grad_P", layer.P.grad],
-          ["grad_SIG", layer.SIG?.grad],
-          ["grad_bias", layer.bias?.grad],
-        ];
-        let compared = 0;
-        for (const [name, actual] of made) {
-          const expected = layerCase.tensors[name];
-          assertEquals(actual === null || actual === undefined, expected === undefined, name);
-          if (!actual || !expected) continue;
-          assertEquals([...actual.shape], [...expected.shape], name);
-          assertClose(name, await actual.data(), expected.data, tolerance, expected.shape);
-          compared++;
-        }
-        assert(compared >= 5);
-        layer.dispose();
-      },
-      [backend.name],
-    );
-  }
-}
+import { testBackends } from "./backends.ts";
 
 testBackends("clampParameters moves positions to the kernel's own cells", async () => {
   const layer = new Dcls2d(1, 1, { kernelCount: 3, dilatedKernelSize: [4, 5] });

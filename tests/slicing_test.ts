@@ -4,10 +4,11 @@
  * A device that claims small limits stands in for large tensors: 128 KiB a binding, where no
  * device has less than 128 MiB. It refuses larger bindings, unaligned offsets and longer rows, so that a slice that is forgotten is an error.
  */
-import { init, shutdown } from "../src/backend.ts";
+import { init, memory, shutdown } from "../src/backend.ts";
 import { ones, randn, tensor } from "../src/create.ts";
 import { constructKernel } from "../src/nn/mod.ts";
 import type { Shape } from "../src/spec.ts";
+import { tidy } from "../src/scope.ts";
 import { readAll, type Tensor } from "../src/tensor.ts";
 import { FOUND_DEVICE, webgpuTest } from "./adapter.ts";
 import { assert, assertClose, assertEquals, assertThrows } from "./assert.ts";
@@ -259,7 +260,9 @@ webgpuTest("an item that no binding holds is refused, in words", async () => {
     options: { kernelCount: 1, dilatedKernelSize: 3 },
   });
   const x = randn([2, 1, 33_001]);
-  assertThrows(() => layer.forward(x), RangeError, "maxStorageBufferBindingSize of 131072");
+  const { buffers } = memory();
+  assertThrows(() => tidy(() => layer.forward(x)), RangeError, "maxStorageBufferBindingSize of 131072");
+  assertEquals(memory().buffers, buffers);
   for (const used of [x, layer]) used.dispose();
 });
 

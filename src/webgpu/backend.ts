@@ -45,7 +45,9 @@ class WebgpuBackend implements Backend {
     outputShape: Shape,
   ): Handle {
     const op: GpuOp<OpTable[N]> = (ops as GpuOps)[name];
-    return op.forward(this.#gpu, inputs as Operands, attributes, outputShape);
+    return this.#gpu.buffers.undoing(() =>
+      op.forward(this.#gpu, inputs as Operands, attributes, outputShape)
+    );
   }
 
   backward<N extends OpName>(
@@ -56,11 +58,13 @@ class WebgpuBackend implements Backend {
     needs: readonly boolean[],
   ): (Handle | null)[] {
     const op: GpuOp<OpTable[N]> = (ops as GpuOps)[name];
-    return op.backward(this.#gpu, gradient as Operand<GpuBuffer>, inputs as Operands, attributes, needs)
-      .map((buffer, i) => {
-        if (buffer && !needs[i]) this.#gpu.buffers.release(buffer); // a kernel's by-product
-        return needs[i] ? buffer : null;
-      });
+    return this.#gpu.buffers.undoing(() =>
+      op.backward(this.#gpu, gradient as Operand<GpuBuffer>, inputs as Operands, attributes, needs)
+        .map((buffer, i) => {
+          if (buffer && !needs[i]) this.#gpu.buffers.release(buffer); // a kernel's by-product
+          return needs[i] ? buffer : null;
+        })
+    );
   }
 
   update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void {

@@ -31,6 +31,8 @@ export class Buffers {
   #bytes = 0;
   #pooledBuffers = 0;
   #pooledBytes = 0;
+  /** What the running {@linkcode undoing} took and did not give back. */
+  #taken: Set<GpuBuffer> | null = null;
   /** Told about every buffer that is destroyed, so that nothing bound to it is kept. */
   readonly #onDestroy: (buffer: GpuBuffer) => void;
 
@@ -53,23 +55,45 @@ export class Buffers {
     }
     this.#buffers++;
     this.#bytes += capacity;
+    const taken = this.#reuse(capacity, bytes, busy) ?? this.#make(capacity, bytes, label);
+    this.#taken?.add(taken);
+    return taken;
+  }
+
+  #reuse(capacity: number, bytes: number, busy?: ReadonlySet<number>): GpuBuffer | null {
     const list = this.#free.get(capacity) ?? [];
     const idle = busy && capacity <= CHEAP_BYTES
       ? list.findLastIndex((buffer) => !busy.has(buffer.id))
       : list.length - 1;
-    if (idle >= 0) {
-      const [pooled] = list.splice(idle, 1);
-      this.#pooledBuffers--;
-      this.#pooledBytes -= capacity;
-      return pooled.bytes === bytes ? pooled : { buffer: pooled.buffer, bytes, id: pooled.id };
-    }
+    if (idle < 0) return null;
+    const [pooled] = list.splice(idle, 1);
+    this.#pooledBuffers--;
+    this.#pooledBytes -= capacity;
+    return pooled.bytes === bytes ? pooled : { buffer: pooled.buffer, bytes, id: pooled.id };
+  }
+
+  #make(capacity: number, bytes: number, label: string): GpuBuffer {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     return { buffer: this.#device.createBuffer({ label, size: capacity, usage }), bytes, id: this.#next++ };
+  }
+
+  /** Runs an op; where it throws halfway, what it took is given back. */
+  undoing<T>(body: () => T): T {
+    const taken = this.#taken = new Set<GpuBuffer>();
+    try {
+      return body();
+    } catch (error) {
+      for (const buffer of taken) this.release(buffer);
+      throw error;
+    } finally {
+      this.#taken = null;
+    }
   }
 
   /** Gives a buffer back. Work already queued still finds its contents: later work comes after it. */
   release(buffer: GpuBuffer): void {
     const capacity = buffer.buffer.size;
+    this.#taken?.delete(buffer);
     this.#buffers--;
     this.#bytes -= capacity;
     this.#pooledBuffers++;
