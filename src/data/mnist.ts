@@ -7,32 +7,11 @@
  */
 import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { ImageDataset, LabelledImages } from "./images.ts";
 import { readIdxImages, readIdxLabels } from "./idx.ts";
 import { checkMd5, reasonOf } from "./integrity.ts";
 
-/** Images with their labels. */
-export interface LabelledImages {
-  /** Grey values from 0 to 255, `[count, rows, columns]`, row-major. */
-  readonly images: Uint8Array;
-  /** Classes from 0 to 9, `[count]`. */
-  readonly labels: Uint8Array;
-  /** Number of images. */
-  readonly count: number;
-}
-
-/** A data set of labelled images, all of one size. */
-export interface ImageDataset {
-  /** "MNIST", or the directory's own name. */
-  readonly name: string;
-  /** What to learn from. */
-  readonly train: LabelledImages;
-  /** What to be judged by. */
-  readonly test: LabelledImages;
-  /** Height of an image, in pixels; 28 for MNIST. */
-  readonly rows: number;
-  /** Width of an image, in pixels; 28 for MNIST. */
-  readonly columns: number;
-}
+export type { ImageDataset, LabelledImages };
 
 /** How {@link loadMnist} finds its files. */
 export interface MnistOptions {

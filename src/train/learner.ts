@@ -5,7 +5,7 @@
  */
 import { tensor } from "../create.ts";
 import { shuffledIndices } from "../data/batches.ts";
-import type { ImageDataset, LabelledImages } from "../data/mnist.ts";
+import type { ImageDataset, LabelledImages } from "../data/images.ts";
 import { ConvNeXt, type ConvNeXtOptions, type Inspect } from "../models/mod.ts";
 import { correctCount, crossEntropy } from "../nn/mod.ts";
 import { AdamW, parameterGroups, type Schedule, warmupCosine } from "../optim/mod.ts";

@@ -23,6 +23,6 @@ export {
   type ProgressOutput,
   type ProgressState,
 } from "./progress.ts";
-export type { ImageDataset, LabelledImages } from "../data/mnist.ts";
+export type { ImageDataset, LabelledImages } from "../data/images.ts";
 export { train, type TrainOptions, type TrainResult } from "./trainer.ts";
 export { trainCommand, trainOptions } from "./train_options.ts";

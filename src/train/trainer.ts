@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "node:path";
-import type { ImageDataset } from "../data/mnist.ts";
+import type { ImageDataset } from "../data/images.ts";
 import { readAll } from "../tensor.ts";
 import { type Checkpoint, saveCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";

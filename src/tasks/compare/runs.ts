@@ -3,7 +3,7 @@
  * @module
  */
 import { join } from "node:path";
-import type { ImageDataset } from "../../data/mnist.ts";
+import type { ImageDataset } from "../../data/images.ts";
 import { writeFileAtomic } from "../../io/files.ts";
 import { CONV_KINDS, type ConvKind } from "../../models/mod.ts";
 import { readAll, type Tensor } from "../../tensor.ts";
