@@ -17,7 +17,7 @@ export function tapRows({ inChannels, outChannels, groups, size }: ConvolutionGe
   return outChannels * (inChannels / groups) * size[0] * size[1];
 }
 
-/** Partial sums over chunks of the batch; dispatch over tap rows by chunks. */
+/** Partial sums over chunks of the batch; dispatch over tap rows (x and z) by chunks (y). */
 export function convBackwardKernel(geometry: ConvolutionGeometry): Kernel {
   const { inChannels: C, outChannels: O, groups, input, output, size, stride, padding, dilation } = geometry;
   const I = C / groups, J = O / groups, rows = tapRows(geometry);
@@ -77,7 +77,7 @@ ${body} } }`;
   }
 ${parameters(3, { count: "u32", chunk: "u32", first: "u32" })}
 ${main(SIZE)} {
-let r = g.x * ${SIZE}u + t;
+let r = (g.z * groups.x + g.x) * ${SIZE}u + t;
 if (r >= ${rows}u) { return; }
 let ky = r % ${size[1]}u; let kz = r / ${size[1]}u % ${size[0]}u;
 let i = r / ${size[0] * size[1]}u % ${I}u; let o = r / ${size[0] * size[1] * I}u; let group = o / ${J}u;

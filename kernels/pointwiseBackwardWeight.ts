@@ -41,7 +41,7 @@ export function weightTiles(geometry: PointwiseGeometry, broadcast: boolean): nu
   return Math.ceil(geometry.inChannels / (columns * step)) * Math.ceil(geometry.outChannels / rows) * step;
 }
 
-/** Partial sums over chunks of the batch; dispatch over ceil(tiles / workgroup size) by chunks. */
+/** Partial sums over chunks of the batch; dispatch over ceil(tiles / workgroup size) (x and z) by chunks (y). */
 export function pointwiseBackwardWeight(geometry: PointwiseGeometry, broadcast: boolean): Kernel {
   const { inChannels: C, outChannels: M, pixels: P } = geometry;
   const { rows, columns, step } = tileOf(geometry, broadcast);
@@ -69,7 +69,7 @@ export function pointwiseBackwardWeight(geometry: PointwiseGeometry, broadcast: 
   }
 ${parameters(3, { count: "u32", chunk: "u32", first: "u32" })}
 ${main(size)} {
-let id = g.x * ${size}u + t; let lane = id % ${step}u;
+let id = (g.z * groups.x + g.x) * ${size}u + t; let lane = id % ${step}u;
 let tile = min(id / ${step}u, ${tiles - 1}u);
 let m0 = tile / ${across}u * ${rows}u; let c0 = tile % ${across}u * ${columns * step}u + lane;
 let first = g.y * parameters.chunk; let end = min(first + parameters.chunk, parameters.count);

@@ -137,6 +137,7 @@ export class Gpu {
 
   /** A buffer with these elements. */
   upload(data: Float32Array, label: string): GpuBuffer {
+    if (this.buffers.crowded) this.flush();
     // A write would overtake recorded work: take a buffer that none of it uses, or submit it first.
     const buffer = this.buffers.take(data.byteLength, label, this.#inFlight);
     if (data.byteLength === 0) return buffer;
@@ -145,15 +146,16 @@ export class Gpu {
     return buffer;
   }
 
-  /** Submits what was recorded. */
+  /** Submits what was recorded, and empties a crowded pool. */
   flush(): void {
-    if (!this.#encoder) return;
-    this.#pass?.end();
-    this.#pass = null;
-    this.device.queue.submit([this.#encoder.finish()]);
-    this.#encoder = null;
-    this.#queued = 0;
-    this.#inFlight.clear();
+    if (this.#encoder) {
+      this.#pass?.end();
+      this.#pass = null;
+      this.device.queue.submit([this.#encoder.finish()]);
+      this.#encoder = null;
+      this.#queued = 0;
+      this.#inFlight.clear();
+    }
     if (this.buffers.crowded) this.buffers.trim();
   }
 

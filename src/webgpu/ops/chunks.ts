@@ -40,8 +40,8 @@ export function reduceChunks(gpu: Gpu, reduction: ChunkedReduction): GpuBuffer {
   let first = 0;
   slices.forEach((slice, i) => {
     const views = batched.map(({ buffer, itemBytes }) => part(buffer, slice.first, slice.count, itemBytes));
-    const groups = [Math.ceil(invocations / kernel.workgroupSize), chunks[i], 1] as const;
-    gpu.dispatch(kernel, [...views, partial], groups, [slice.count, chunk, first]);
+    const [across, deep] = flatGroups(Math.ceil(invocations / kernel.workgroupSize), gpu.limits);
+    gpu.dispatch(kernel, [...views, partial], [across, chunks[i], deep], [slice.count, chunk, first]);
     first += chunks[i];
   });
   if (total !== 1) {
