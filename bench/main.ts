@@ -129,7 +129,7 @@ async function bench({ backend, filter = "", quick, json, results }: Values): Pr
     quick,
     backends: backend === "all" ? ["webgpu", "tfjs"] : [backend],
     filter,
-    effort: quick ? { rounds: 2, milliseconds: 60 } : { rounds: 4, milliseconds: 250 },
+    effort: quick ? { rounds: 2, milliseconds: 60 } : { rounds: 4, milliseconds: 150 },
     note,
   });
   const host: HostTimes[] = [];

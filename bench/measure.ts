@@ -42,6 +42,8 @@ export interface Effort {
 }
 
 const MOST_SAMPLES = 24;
+/** Turns of contenders that need longer than two series for one call. */
+const SLOW_ROUNDS = 2;
 
 /** The middle value; of an even number, the mean of the middle two. */
 export function median(values: readonly number[]): number {
@@ -95,11 +97,12 @@ async function runSeries({ run, wait, timer, before }: Contender, samples: numbe
 
 /** Measures the contenders in turns, after one untimed call of each that tells how many samples fit a series. */
 export async function interleave(contenders: readonly Contender[], effort: Effort): Promise<Times[]> {
-  const counts: number[] = [];
+  const counts: number[] = [], rounds: number[] = [];
   for (const contender of contenders) {
     await contender.before?.();
     await contender.wait?.();
     const { wall } = await runSeries(contender, contender.wait ? 3 : 1);
+    rounds.push(wall > 2 * effort.milliseconds ? Math.min(SLOW_ROUNDS, effort.rounds) : effort.rounds);
     const count = Math.max(1, Math.ceil(effort.milliseconds / Math.max(1e-3, wall)));
     // Without timestamps a wait's 10 ms are part of the mean: more calls behind one wait.
     counts.push(Math.min(contender.wait && !contender.timer ? 200 : MOST_SAMPLES, count));
@@ -107,6 +110,7 @@ export async function interleave(contenders: readonly Contender[], effort: Effor
   const series: Series[][] = contenders.map(() => []);
   for (let round = 0; round < effort.rounds; round++) {
     for (const [i, contender] of contenders.entries()) {
+      if (round >= rounds[i]) continue;
       series[i].push(await runSeries(contender, counts[i]));
     }
   }

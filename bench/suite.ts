@@ -7,7 +7,7 @@ import { type Backend, type BackendInfo, currentBackend } from "../src/backend.t
 import { type Version, VERSIONS } from "../src/spec.ts";
 import { findDevice } from "../src/webgpu/device.ts";
 import { measureAdapter, type MeasuredAdapter } from "./adapter.ts";
-import { type BenchCase, type BenchOpName, costOf } from "./cases.ts";
+import { type BenchCase, type BenchOpName, caseOn, costOf } from "./cases.ts";
 import { type Contender, type Effort, interleave, profile, type Times } from "./measure.ts";
 import { PYTORCH_HOSTS } from "./pytorch.ts";
 import { createRival, hasRival, type Rival, useEngine } from "./rivals.ts";
@@ -63,6 +63,7 @@ function wantedOps(
 
 /** An op of a subject or a rival, verified. */
 interface Entry {
+  readonly benched: BenchCase;
   readonly backend: string;
   readonly software: boolean;
   /** Whether its limits are the adapter's. */
@@ -102,11 +103,11 @@ class Suite {
     if (wanted.length === 0) return;
     this.#options.note(benched.name);
     const software = this.#webgpu?.info.software ?? true;
-    const { gpu, cpu } = benched.batch;
-    const data = this.#webgpu ? drawData(benched, software ? cpu : gpu) : null;
+    const { gpu, cpu } = benched.batch, here = caseOn(benched, software);
+    const data = this.#webgpu ? drawData(here, software ? cpu : gpu) : null;
     for (const { version, ops } of wanted) {
       const subjects: Subject[] = [];
-      if (data) subjects.push(await Subject.create(currentBackend("bench"), benched, version, data));
+      if (data) subjects.push(await Subject.create(currentBackend("bench"), here, version, data));
       const other = this.#tfjs.get(`${benched.name} ${version}`);
       if (other) subjects.push(other);
       for (const op of ops) await this.#runOp(benched, version, op, subjects);
@@ -159,7 +160,7 @@ class Suite {
     const times = await interleave(entries.map(({ contender }) => contender), this.#options.effort);
     for (const [i, entry] of entries.entries()) {
       this.rows.push({
-        ...this.#rowOf(benched, version, op, entry, times[i]),
+        ...this.#rowOf(version, op, entry, times[i]),
         kernels: (await profile(entry.contender)).map(({ label, milliseconds }) => ({ label, milliseconds })),
       });
     }
@@ -179,6 +180,7 @@ class Suite {
     result.free();
     const timer = onAdapter && this.#webgpu?.timer.granted ? this.#webgpu.timer : null;
     return {
+      benched: subject.benched,
       backend: onAdapter ? "webgpu" : `tfjs, ${info.adapter}`,
       software: info.software,
       onAdapter,
@@ -208,6 +210,7 @@ class Suite {
     return {
       rival,
       entry: {
+        benched,
         backend: rival.name,
         software,
         onAdapter: engine === "webgpu",
@@ -220,10 +223,9 @@ class Suite {
   }
 
   #rowOf(
-    benched: BenchCase,
     version: Version,
     op: BenchOpName,
-    { backend, software, onAdapter, batch, firstUse, error }: Entry,
+    { benched, backend, software, onAdapter, batch, firstUse, error }: Entry,
     times: Times,
   ): Omit<Row, "kernels"> {
     const cost = costOf(benched, op, batch), { median } = times;
@@ -269,10 +271,10 @@ async function openTfjs(options: SuiteOptions, problems: string[]): Promise<Map<
     return subjects;
   }
   for (const benched of options.cases) {
-    const data = drawData(benched, benched.batch.cpu);
+    const here = caseOn(benched, true), data = drawData(here, benched.batch.cpu);
     for (const version of VERSIONS.filter((version) => benched.versions.includes(version))) {
       if (wantedOps(benched, version, options, "tfjs").length === 0) continue;
-      subjects.set(`${benched.name} ${version}`, await Subject.create(backend, benched, version, data));
+      subjects.set(`${benched.name} ${version}`, await Subject.create(backend, here, version, data));
     }
   }
   return subjects;

@@ -1,6 +1,6 @@
 /** The bench: its arithmetic, its verification, its timer, its tables, and the command as a user runs it. */
 import { adapterLines, digits, markdownReport, opTable, targetTable, withSection } from "../bench/report.ts";
-import { CASES, costOf, depthwise, OPS, outputExtents } from "../bench/cases.ts";
+import { caseOn, CASES, costOf, depthwise, OPS, outputExtents } from "../bench/cases.ts";
 import { claimLines, drawGrowth, growthTable, markdownSweep } from "../bench/growth.ts";
 import { benchCommand } from "../bench/main.ts";
 import { interleave, median, percentile } from "../bench/measure.ts";
@@ -53,6 +53,14 @@ Deno.test("bench: names are unique, and only the first version has the convoluti
   assertEquals(opsOf(POSTER, "v0"), [...OPS]);
   assert(opsOf(POSTER, "gauss").every((op) => !op.startsWith("conv")));
   assertStringIncludes(describeOp(POSTER, "gauss", "layer forward"), "layer forward gauss 96 x 56²");
+});
+
+Deno.test("bench: what is cut for CPUs is named so, and whole on GPUs", () => {
+  const cut = CASES.find(({ cpuExtents }) => cpuExtents)!;
+  assertEquals(caseOn(cut, false), cut);
+  assertEquals(caseOn(cut, true).extents, cut.cpuExtents!);
+  assertStringIncludes(caseOn(cut, true).name, cut.cpuExtents!.join(" x "));
+  assertEquals(caseOn(POSTER, true), POSTER);
 });
 
 Deno.test("bench: median, percentile, significant digits", () => {
@@ -224,7 +232,7 @@ Deno.test("bench: a software adapter is called one, a busy machine is told, GPU 
   const quiet = markdownReport({ surroundings: { ...AROUND, loadBefore: 0.3 }, suite: SUITE, host: [] });
   assert(!quiet.includes("not to be trusted"));
   const cpu = targetTable(SUITE, "cpu").rows.find((row) => row[1] === "layer forward" && row[2] === "v0")!;
-  assertEquals(cpu.slice(4), ["59.0", "11.8", "2.50", "23.6x", "met"]); // by the wall, on CPUs
+  assertEquals(cpu.slice(4), ["59.0", "11.8", "2.50", "4.00", "23.6x", "met"]); // by the wall, on CPUs
   assert(targetTable(SUITE, "gpu").rows.every((row) => row[6] === "not measured: no GPU at hand"));
   const slow = {
     ...SUITE,
@@ -232,7 +240,7 @@ Deno.test("bench: a software adapter is called one, a busy machine is told, GPU 
     rows: [{ ...ROW, batch: 128, times: { ...TIMES, median: 0.34 } }],
   };
   const gpu = targetTable(slow, "gpu").rows.find((row) => row[1] === "layer forward")!;
-  assertEquals(gpu.slice(4), ["6.00", "0.170", "0.340", "17.6x", "missed by 100 %"]); // by the device, on GPUs
+  assertEquals(gpu.slice(4), ["6.00", "0.170", "0.340", "", "17.6x", "missed by 100 %"]); // by the device, on GPUs
   assertEquals(opTable(SUITE).rows[0].length, opTable(SUITE).head.length);
 });
 
