@@ -165,7 +165,7 @@ Deno.test({
 Deno.test("bench: contenders take turns", async () => {
   const order: string[] = [];
   const contender = (name: string) => ({ run: () => void order.push(name), wait: null, timer: null });
-  const times = await interleave([contender("a"), contender("b")], { rounds: 3, milliseconds: 0 });
+  const times = await interleave([contender("a"), contender("b")], { rounds: 3, milliseconds: 1 });
   const warmUp = 2;
   assertEquals(order.slice(warmUp).join("").replaceAll(/(.)\1+/g, "$1"), "ababab");
   assertEquals(times.map(({ clock }) => clock), ["wall", "wall"]);
