@@ -13,8 +13,11 @@ import { describeOp, opsOf } from "./rows.ts";
 import { openWebgpu, runSuite } from "./suite.ts";
 import { runSweep, sweepSettings } from "./sweep.ts";
 
+/** Keeps `deno fmt` from generated files. */
+const UNFORMATTED = "<!-- deno-fmt-ignore-file -->";
 /** Opens the generated sections' file. */
-const TITLE = "# Results of the bench\n\nEvery section is written by the command that it names.\n";
+const TITLE =
+  `${UNFORMATTED}\n\n# Results of the bench\n\nEvery section is written by the command that it names.\n`;
 
 const options = [
   {
@@ -182,7 +185,7 @@ async function sweep({ backend, filter, quick, json, results }: Values): Promise
   if (json) await writeJson(json, { surroundings: around, ...adapter, points });
   if (results) {
     const picture = new URL("growth.svg", new URL(results, `file://${Deno.cwd()}/`));
-    await Deno.writeTextFile(picture, `${await drawGrowth(points, name)}\n`);
+    await Deno.writeTextFile(picture, `${UNFORMATTED}\n${await drawGrowth(points, name)}\n`);
     await writeSection(results, "growth", markdownSweep(points, around, adapter));
   }
   webgpu.adapter.dispose();

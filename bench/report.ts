@@ -14,7 +14,7 @@ export interface Surroundings {
   readonly date: string;
   readonly deno: string;
   readonly cores: number;
-  /** Load averages of the last minute, before and after; above the number of cores others were at work. */
+  /** Load averages of the last minute, before (high: others were at work) and after (above the cores: likewise). */
   readonly loadBefore: number;
   readonly loadAfter: number;
 }
@@ -266,7 +266,9 @@ export function surroundingsLines(
     `command      ${command}`,
     `date         ${date}, Deno ${deno}, ${cores} cores`,
     `load         ${digits(loadBefore)} before, ${digits(loadAfter)} after (1-minute averages)` +
-    (loadBefore > 0.5 * cores ? ": others were at work, these times are not to be trusted" : ""),
+    (loadBefore > 0.5 * cores || loadAfter > 1.3 * cores
+      ? ": others were at work, these times are not to be trusted"
+      : ""),
   ];
 }
 
@@ -301,7 +303,11 @@ export function markdownReport({ surroundings, suite, host }: BenchReport): stri
     ...part("On CPUs, against PyTorch", targetTable(suite, "cpu")),
     ...part("Against stock tfjs's convolution alone", rivalTable(suite)),
     ...part("On a GPU, against PyTorch", targetTable(suite, "gpu")),
-    ...part("JavaScript's part", hostTable(host)),
+    ...part(
+      "JavaScript's part",
+      hostTable(host),
+      "The mean includes the submits, one in some steps; on a software adapter a submit alone takes several milliseconds.",
+    ),
     ...part("Every op", opTable(suite), explanation()),
     ...part("Where the time goes", kernelTable(suite)),
     ...part("Pipelines", pipelineTable(suite), "Shader module and pipeline, as first made in this process."),

@@ -214,7 +214,7 @@ const AROUND = {
   deno: "2.9.6",
   cores: 2,
   loadBefore: 3,
-  loadAfter: 3,
+  loadAfter: 2,
 };
 
 Deno.test("bench: a software adapter is called one, a busy machine is told, GPU figures stay open", () => {
