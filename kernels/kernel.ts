@@ -40,6 +40,27 @@ export function bindings(...list: [name: string, type: string, access: "read" | 
   ).join("\n");
 }
 
+/**
+ * How a kernel keeps a tensor's elements in memory; arithmetic is float32 either way. Generators read and write elements
+ * through the three functions below wherever a tensor may be float16; `enable f16;` is put before the code of kernels that need it.
+ */
+export type Storage = "f32" | "f16";
+
+/** The WGSL type of such a buffer. */
+export function arrayOf(storage: Storage): string {
+  return `array<${storage}>`;
+}
+
+/** Element `index` of a buffer, as f32. */
+export function load(storage: Storage, buffer: string, index: string): string {
+  return storage === "f32" ? `${buffer}[${index}]` : `f32(${buffer}[${index}])`;
+}
+
+/** Writes an f32 value as element `index` of a buffer. */
+export function store(storage: Storage, buffer: string, index: string, value: string): string {
+  return `${buffer}[${index}] = ${storage === "f32" ? value : `f16(${value})`};`;
+}
+
 /** The parameter struct, bound after `count` storage buffers. */
 export function parameters(count: number, fields: Readonly<Record<string, "u32" | "f32" | "i32">>): string {
   const body = Object.entries(fields).map(([name, type]) => `${name}: ${type}`).join(", ");

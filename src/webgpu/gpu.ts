@@ -219,7 +219,8 @@ export class Gpu {
     let made = this.#pipelines.get(kernel);
     if (!made) {
       checkWorkgroup(kernel, this.limits);
-      const { label, code } = kernel;
+      const { label } = kernel;
+      const code = /\bf16\b/.test(kernel.code) ? `enable f16;\n${kernel.code}` : kernel.code;
       const module = this.device.createShaderModule({ label, code });
       const pipeline = this.device.createComputePipeline({ label, layout: "auto", compute: { module } });
       this.#pipelines.set(kernel, made = { pipeline, bindGroups: new Map() });
