@@ -16,9 +16,11 @@ import { convolution } from "../src/reference/convolution.ts";
 import { crossEntropy } from "../src/reference/crossEntropy.ts";
 import { globalAveragePool } from "../src/reference/globalAveragePool.ts";
 import { layerNorm } from "../src/reference/layerNorm.ts";
+import { layerNormPointwise } from "../src/reference/layerNormPointwise.ts";
 import type { ReferenceHandle } from "../src/reference/operand.ts";
 import { pad } from "../src/reference/pad.ts";
 import { pointwise } from "../src/reference/pointwise.ts";
+import { pointwiseResidual } from "../src/reference/pointwiseResidual.ts";
 import { repulsiveLoss } from "../src/reference/repulsiveLoss.ts";
 import { scaleResidual } from "../src/reference/scaleResidual.ts";
 import { sum } from "../src/reference/sum.ts";
@@ -251,6 +253,36 @@ property("scaleResidual", planeShape, (shape, normal) => {
   const inputs = [filled(shape, normal), filled(shape, normal), filled([shape[1]], normal)];
   checkGradients(scaleResidual, inputs, {}, shape, normal);
 });
+
+const activation = fc.constantFrom("none" as const, "gelu" as const);
+
+property(
+  "layerNormPointwise",
+  fc.tuple(planeShape, extent, activation, fc.boolean()),
+  ([shape, M, activation, bias], normal) => {
+    const C = shape[1], shapes = [shape, [C], [C], [M, C]];
+    const inputs = [...shapes.map((each) => filled(each, normal)), bias ? filled([M], normal) : null];
+    const attributes = { epsilon: 0.1, activation };
+    checkGradients(layerNormPointwise, inputs, attributes, [shape[0], M, ...shape.slice(2)], normal);
+  },
+);
+
+property(
+  "pointwiseResidual",
+  fc.tuple(planeShape, extent, activation, fc.boolean(), fc.boolean()),
+  ([shape, M, activation, bias, keep], normal) => {
+    const y = [shape[0], M, ...shape.slice(2)];
+    const inputs = [
+      filled(shape, normal),
+      filled([M, shape[1]], normal),
+      bias ? filled([M], normal) : null,
+      filled([M], normal),
+      filled(y, normal),
+      keep ? filled([shape[0]], normal) : null,
+    ];
+    checkGradients(pointwiseResidual, inputs, { activation }, y, normal, [5]);
+  },
+);
 
 property("globalAveragePool", planeShape, (shape, normal) => {
   checkGradients(globalAveragePool, [filled(shape, normal)], {}, shape.slice(0, 2), normal);

@@ -96,6 +96,28 @@ function ties(size: Shape, weightShape: Shape): Input {
   return given([size.length, ...weightShape], 0, 1, -1, 0.5, 2, -2, 5, -0.5, 1.25, -7, 3);
 }
 
+/** The two ops of a block's tail, with everything that is optional and without. */
+function tail([batch, C, ...spatial]: Shape, M: number): Case[] {
+  const x = [batch, C, ...spatial], y = [batch, M, ...spatial];
+  const last = [uniform([M]), uniform(y)];
+  return (["none", "gelu"] as const).flatMap((activation) => [
+    define(
+      "layerNormPointwise",
+      `of ${x}, ${activation}`,
+      { epsilon: 1e-6, activation },
+      ...[uniform(x), uniform([C]), uniform([C]), uniform([M, C])],
+      activation === "none" ? null : uniform([M]),
+    ),
+    define(
+      "pointwiseResidual",
+      `of ${x}, ${activation}`,
+      { activation },
+      ...[uniform(x, 8), uniform([M, C]), activation === "none" ? null : uniform([M]), ...last],
+      activation === "none" ? null : uniform([batch]),
+    ),
+  ]);
+}
+
 /** Every op. */
 export const CASES: readonly Case[] = [
   ...(["add", "sub", "mul", "div"] as const).flatMap((kind) => [
@@ -120,6 +142,7 @@ export const CASES: readonly Case[] = [
     define("layerNorm", `of ${shape}`, { epsilon: 1e-6 }, uniform(shape), uniform([3]), uniform([3])),
     define("pointwise", `of ${shape}`, {}, uniform(shape), uniform([7, 3]), uniform([7])),
     define("pointwise", `of ${shape}, no bias`, {}, uniform(shape), uniform([7, 3]), null),
+    ...tail(shape, 7),
   ]),
   ...[0, 0.1, 1].map((labelSmoothing) =>
     define(
@@ -232,6 +255,7 @@ export const CASES: readonly Case[] = [
   define("globalAveragePool", "of an empty batch", {}, uniform([0, 3, 4])),
   define("pointwise", "of an empty batch", {}, uniform([0, 3, 4]), uniform([7, 3]), uniform([7])),
   define("layerNorm", "of an empty batch", { epsilon: 1e-6 }, uniform([0, 3]), uniform([3]), uniform([3])),
+  ...tail([0, 3, 4], 7),
   define("sum", "of nothing", {}, uniform([0, 3])),
 ];
 

@@ -6,8 +6,10 @@ import { correctCount, type CorrectCountAttributes } from "./correctCount.ts";
 import { crossEntropy, type CrossEntropyAttributes } from "./crossEntropy.ts";
 import { globalAveragePool, type GlobalAveragePoolAttributes } from "./globalAveragePool.ts";
 import { layerNorm, type LayerNormAttributes } from "./layerNorm.ts";
+import { layerNormPointwise, type LayerNormPointwiseAttributes } from "./layerNormPointwise.ts";
 import { pad, type PadAttributes } from "./pad.ts";
 import { pointwise, type PointwiseAttributes } from "./pointwise.ts";
+import { pointwiseResidual, type PointwiseResidualAttributes } from "./pointwiseResidual.ts";
 import { repulsiveLoss, type RepulsiveLossAttributes } from "./repulsiveLoss.ts";
 import { scaleResidual, type ScaleResidualAttributes } from "./scaleResidual.ts";
 import { sum, type SumAttributes } from "./sum.ts";
@@ -22,8 +24,10 @@ export interface OpTable {
   crossEntropy: CrossEntropyAttributes;
   globalAveragePool: GlobalAveragePoolAttributes;
   layerNorm: LayerNormAttributes;
+  layerNormPointwise: LayerNormPointwiseAttributes;
   pad: PadAttributes;
   pointwise: PointwiseAttributes;
+  pointwiseResidual: PointwiseResidualAttributes;
   repulsiveLoss: RepulsiveLossAttributes;
   scaleResidual: ScaleResidualAttributes;
   sum: SumAttributes;
@@ -62,8 +66,10 @@ export {
   crossEntropy,
   globalAveragePool,
   layerNorm,
+  layerNormPointwise,
   pad,
   pointwise,
+  pointwiseResidual,
   repulsiveLoss,
   scaleResidual,
   sum,

@@ -9,9 +9,11 @@ import { correctCount } from "./correctCount.ts";
 import { crossEntropy } from "./crossEntropy.ts";
 import { globalAveragePool } from "./globalAveragePool.ts";
 import { layerNorm } from "./layerNorm.ts";
+import { layerNormPointwise } from "./layerNormPointwise.ts";
 import type { ReferenceHandle } from "./operand.ts";
 import { pad } from "./pad.ts";
 import { pointwise } from "./pointwise.ts";
+import { pointwiseResidual } from "./pointwiseResidual.ts";
 import { repulsiveLoss } from "./repulsiveLoss.ts";
 import { scaleResidual } from "./scaleResidual.ts";
 import { sum } from "./sum.ts";
@@ -27,8 +29,10 @@ export const referenceOps: OpImplementations<ReferenceHandle> = {
   crossEntropy,
   globalAveragePool,
   layerNorm,
+  layerNormPointwise,
   pad,
   pointwise,
+  pointwiseResidual,
   repulsiveLoss,
   scaleResidual,
   sum,

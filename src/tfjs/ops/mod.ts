@@ -8,8 +8,10 @@ import { correctCount } from "./correctCount.ts";
 import { crossEntropy } from "./crossEntropy.ts";
 import { globalAveragePool } from "./globalAveragePool.ts";
 import { layerNorm } from "./layerNorm.ts";
+import { layerNormPointwise } from "./layerNormPointwise.ts";
 import { pad } from "./pad.ts";
 import { pointwise } from "./pointwise.ts";
+import { pointwiseResidual } from "./pointwiseResidual.ts";
 import { repulsiveLoss } from "./repulsiveLoss.ts";
 import { scaleResidual } from "./scaleResidual.ts";
 import { sum } from "./sum.ts";
@@ -24,8 +26,10 @@ export const tfjsOps: { readonly [N in OpName]: TfjsOp<OpTable[N]> } = {
   crossEntropy,
   globalAveragePool,
   layerNorm,
+  layerNormPointwise,
   pad,
   pointwise,
+  pointwiseResidual,
   repulsiveLoss,
   scaleResidual,
   sum,

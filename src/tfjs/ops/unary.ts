@@ -22,14 +22,24 @@ const functions: Readonly<Record<UnaryKind, Pointwise>> = {
   // d/dx x Φ(x) = Φ(x) + x φ(x), φ(x) = exp(-x²/2) / √(2π).
   gelu: {
     value: (x) => inPlaceOf(normalCdf(x), (phi) => tf.mul(x, phi)),
-    gradient: (dy, x) => {
-      const exponent = inPlaceOf(tf.square(x), (square) => tf.mul(square, -0.5));
-      const density = inPlaceOf(inPlaceOf(exponent, tf.exp), (e) => tf.mul(e, 1 / Math.sqrt(2 * Math.PI)));
-      const slope = inPlaceOf(inPlaceOf(density, (d) => tf.mul(x, d)), (d) => tf.add(d, normalCdf(x)));
-      return inPlaceOf(slope, (s) => tf.mul(dy, s));
-    },
+    gradient: (dy, x) =>
+      inPlaceOf(inPlaceOf(density(x), (d) => tf.add(d, normalCdf(x))), (s) => tf.mul(dy, s)),
   },
 };
+
+/** gelu(x) and its derivative, which have Φ(x) in common. */
+export function geluAndSlope(x: tf.Tensor): [value: tf.Tensor, slope: tf.Tensor] {
+  const phi = normalCdf(x);
+  const slope = inPlaceOf(density(x), (d) => tf.add(d, phi));
+  return [inPlaceOf(phi, (p) => tf.mul(x, p)), slope];
+}
+
+/** x φ(x), φ the density of the standard normal. */
+function density(x: tf.Tensor): tf.Tensor {
+  const exponent = inPlaceOf(tf.square(x), (square) => tf.mul(square, -0.5));
+  const phi = inPlaceOf(inPlaceOf(exponent, tf.exp), (e) => tf.mul(e, 1 / Math.sqrt(2 * Math.PI)));
+  return inPlaceOf(phi, (d) => tf.mul(x, d));
+}
 
 /** Any shape, any layout. */
 export const unary: TfjsOp<UnaryAttributes> = {

@@ -7,9 +7,11 @@ import { correctCount } from "./correctCount.ts";
 import { crossEntropy } from "./crossEntropy.ts";
 import { globalAveragePool } from "./globalAveragePool.ts";
 import { layerNorm } from "./layerNorm.ts";
+import { layerNormPointwise } from "./layerNormPointwise.ts";
 import type { GpuOp, GpuUpdate } from "./op.ts";
 import { pad } from "./pad.ts";
 import { pointwise } from "./pointwise.ts";
+import { pointwiseResidual } from "./pointwiseResidual.ts";
 import { repulsiveLoss } from "./repulsiveLoss.ts";
 import { scaleResidual } from "./scaleResidual.ts";
 import { sum } from "./sum.ts";
@@ -32,8 +34,10 @@ export const ops: GpuOps = {
   crossEntropy,
   globalAveragePool,
   layerNorm,
+  layerNormPointwise,
   pad,
   pointwise,
+  pointwiseResidual,
   repulsiveLoss,
   scaleResidual,
   sum,
