@@ -27,6 +27,7 @@ export {
   type MemoryInfo,
   shutdown,
 } from "./src/backend.ts";
+export type { DType, DTypeName } from "./src/dtype.ts";
 export { ones, randn, type RandomOptions, tensor, type TensorOptions, uniform, zeros } from "./src/create.ts";
 export { readAll, Tensor } from "./src/tensor.ts";
 export { noGrad } from "./src/tape.ts";

@@ -1,12 +1,12 @@
 /**
  * binary: y = a op b elementwise, where a or b may be a single element; backward: da and db elementwise (the sum over
- * a single element's uses is the `sum` kernel's work). One invocation an element.
- * Bindings: a, b, y, parameters { count }; backward: dy, a, b, out, parameters.
+ * a single element's uses is the `sum` kernel's work). Elementwise kernels.
+ * Bindings: a, b, y, parameters { count }; backward: dy, those of a and b that the derivative reads, out, parameters.
  */
 import type { BinaryKind } from "../src/ops/binary.ts";
-import { bindings, flatId, type Kernel, main, parameters } from "./kernel.ts";
+import { elementwise, type ElementwiseInput } from "./elementwise.ts";
+import type { Kernel, Storage } from "./kernel.ts";
 
-const SIZE = 256;
 const FORWARD: Record<BinaryKind, string> = { add: "a + b", sub: "a - b", mul: "a * b", div: "a / b" };
 const DERIVATIVE: Record<BinaryKind, { a: string; b: string }> = {
   add: { a: "dy", b: "dy" },
@@ -18,53 +18,40 @@ const DERIVATIVE: Record<BinaryKind, { a: string; b: string }> = {
 /** Which of the two is a single element. */
 export type Single = "none" | "a" | "b";
 
-const load = (name: "a" | "b", single: Single): string =>
-  `let ${name} = ${name}_s[${single === name ? "0" : "id"}];`;
-const head = (buffers: number): string =>
-  `${parameters(buffers, { count: "u32" })}
-${main(SIZE)} {
-${flatId(SIZE)}
-if (id >= parameters.count) { return; }`;
+const input = (name: "a" | "b", single: Single, storage: Storage): ElementwiseInput => ({
+  name,
+  storage,
+  single: single === name,
+});
 
 /** y = a op b. */
-export function binary(kind: BinaryKind, single: Single): Kernel {
-  return {
+export function binary(kind: BinaryKind, single: Single, storage: Storage = "f32"): Kernel {
+  return elementwise({
     label: `binary ${kind}`,
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${
-      bindings(["a_s", "array<f32>", "read"], ["b_s", "array<f32>", "read"], [
-        "y",
-        "array<f32>",
-        "read_write",
-      ])
-    }
-${head(3)}
-${load("a", single)}
-${load("b", single)}
-y[id] = ${FORWARD[kind]};
-}`,
-  };
+    inputs: [input("a", single, storage), input("b", single, storage)],
+    output: { name: "y", storage },
+    value: FORWARD[kind],
+  });
 }
 
-/** da or db, elementwise. Binds only what the derivative reads: unused bindings are dropped from the layout. */
-export function binaryBackward(kind: BinaryKind, single: Single, of: "a" | "b"): Kernel {
-  const derivative = DERIVATIVE[kind][of];
-  const reads = binaryBackwardReads(kind, of);
-  const list = ["dy", ...reads].map((name) =>
-    [`${name}_s`, "array<f32>", "read"] as [string, string, "read"]
-  );
-  return {
+/**
+ * da or db, elementwise. Binds only what the derivative reads: unused bindings are dropped from the layout.
+ * @param to how the result is kept: float32 where it will be summed
+ */
+export function binaryBackward(
+  kind: BinaryKind,
+  single: Single,
+  of: "a" | "b",
+  storage: Storage = "f32",
+  to: Storage = storage,
+): Kernel {
+  const reads = binaryBackwardReads(kind, of).map((name) => input(name, single, storage));
+  return elementwise({
     label: `binaryBackward ${kind} ${of}`,
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${bindings(...list, ["out", "array<f32>", "read_write"])}
-${head(list.length + 1)}
-let dy = dy_s[id];
-${reads.map((name) => load(name, single)).join("\n")}
-out[id] = ${derivative};
-}`,
-  };
+    inputs: [{ name: "dy", storage }, ...reads],
+    output: { name: "out", storage: to },
+    value: DERIVATIVE[kind][of],
+  });
 }
 
 /** Which of a and b the derivative with respect to `of` reads. */

@@ -3,9 +3,22 @@
  * Each invocation adds RUN / SIZE elements, a tree adds the invocations: rounding errors grow with the logarithm.
  * Bindings: x, partial, parameters { count, first }.
  *
- * expand: dx[i] = dy[0]. Bindings: dy, dx, parameters { count }.
+ * expand: dx[i] = dy[0]. Bindings: dy, dx, parameters { count }. An elementwise kernel.
+ *
+ * x and dx may be float16, the sums are float32.
  */
-import { bindings, flatId, type Kernel, main, parameters, treeSum, unroll } from "./kernel.ts";
+import { elementwise } from "./elementwise.ts";
+import {
+  arrayOf,
+  bindings,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  type Storage,
+  treeSum,
+  unroll,
+} from "./kernel.ts";
 
 const SIZE = 256;
 const EACH = 32;
@@ -13,12 +26,12 @@ const EACH = 32;
 export const SUM_RUN = SIZE * EACH;
 
 /** One level of the sum. */
-export function sum(): Kernel {
+export function sum(storage: Storage = "f32"): Kernel {
   return {
     label: "sum",
     workgroupSize: SIZE,
     workgroupBytes: 4 * SIZE,
-    code: `${bindings(["x", "array<f32>", "read"], ["partial", "array<f32>", "read_write"])}
+    code: `${bindings(["x", arrayOf(storage), "read"], ["partial", "array<f32>", "read_write"])}
 ${parameters(2, { count: "u32", first: "u32" })}
 var<workgroup> sums: array<f32, ${SIZE}>;
 ${main(SIZE)} {
@@ -26,9 +39,9 @@ let run = g.y * groups.x + g.x;
 let base = run * ${SUM_RUN}u + t;
 var s = 0.0;
 if (run * ${SUM_RUN}u + ${SUM_RUN}u <= parameters.count) {
-${unroll(EACH, (i) => `s += x[base + ${i * SIZE}u];`)}
+${unroll(EACH, (i) => `s += ${load(storage, "x", `base + ${i * SIZE}u`)};`)}
 } else {
-for (var i = base; i < parameters.count; i += ${SIZE}u) { s += x[i]; }
+for (var i = base; i < parameters.count; i += ${SIZE}u) { s += ${load(storage, "x", "i")}; }
 }
 sums[t] = s;
 ${treeSum("sums", SIZE)}
@@ -38,16 +51,11 @@ if (t == 0u && run * ${SUM_RUN}u < parameters.count) { partial[parameters.first 
 }
 
 /** The backward of sum. */
-export function expand(): Kernel {
-  return {
+export function expand(storage: Storage = "f32"): Kernel {
+  return elementwise({
     label: "expand",
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${bindings(["dy", "array<f32>", "read"], ["dx", "array<f32>", "read_write"])}
-${parameters(2, { count: "u32" })}
-${main(SIZE)} {
-${flatId(SIZE)}
-if (id < parameters.count) { dx[id] = dy[0]; }
-}`,
-  };
+    inputs: [{ name: "dy", storage: "f32", single: true }],
+    output: { name: "dx", storage },
+    value: "dy",
+  });
 }

@@ -1,11 +1,10 @@
 /**
- * unary: y = f(x), and its backward dx = f'(x) dy. One invocation an element.
+ * unary: y = f(x), and its backward dx = f'(x) dy. Elementwise kernels.
  * Bindings: x, y, parameters { count, scale, offset }; backward: x, dy, dx, parameters.
  */
 import type { UnaryKind } from "../src/ops/unary.ts";
-import { bindings, flatId, float, IS_NAN, type Kernel, main, parameters } from "./kernel.ts";
-
-const SIZE = 256;
+import { elementwise, type ElementwiseInput } from "./elementwise.ts";
+import { float, IS_NAN, type Kernel, type Storage } from "./kernel.ts";
 
 /**
  * Phi(x) = (1 + erf(x / sqrt 2)) / 2, with erfc by Abramowitz & Stegun 7.1.28 (absolute error of erf <= 3e-7):
@@ -25,55 +24,46 @@ export const NORMAL_CDF = (() => {
 })();
 
 const FORWARD: Record<UnaryKind, string> = {
-  affine: "fma(parameters.scale, v, parameters.offset)",
-  relu: "select(max(v, 0.0), v, isNaN(v))",
-  gelu: "v * normalCdf(v)",
-  square: "v * v",
-  abs: "abs(v)",
+  affine: "fma(parameters.scale, x, parameters.offset)",
+  relu: "select(max(x, 0.0), x, isNaN(x))",
+  gelu: "x * normalCdf(x)",
+  square: "x * x",
+  abs: "abs(x)",
 };
 
 const DERIVATIVE: Record<UnaryKind, string> = {
   affine: "parameters.scale",
-  relu: "select(0.0, 1.0, v > 0.0)",
-  gelu: "normalCdf(v) + v * 0.3989422804 * exp(-0.5 * v * v)",
-  square: "2.0 * v",
-  abs: "sign(v)",
+  relu: "select(0.0, 1.0, x > 0.0)",
+  gelu: "normalCdf(x) + x * 0.3989422804 * exp(-0.5 * x * x)",
+  square: "2.0 * x",
+  abs: "sign(x)",
 };
 
-const HELPERS: Partial<Record<UnaryKind, string>> = { relu: IS_NAN, gelu: NORMAL_CDF };
+const FIELDS = { scale: "f32", offset: "f32" } as const;
 
-function head(kind: UnaryKind, buffers: number, body: string): string {
-  const helper = body.includes("isNaN") || body.includes("normalCdf") ? HELPERS[kind] ?? "" : "";
-  return `${parameters(buffers, { count: "u32", scale: "f32", offset: "f32" })}\n${helper}\n${main(SIZE)} {
-${flatId(SIZE)}
-if (id >= parameters.count) { return; }
-let v = x[id];`;
+function make(
+  label: string,
+  inputs: readonly ElementwiseInput[],
+  to: string,
+  storage: Storage,
+  value: string,
+): Kernel {
+  const functions = value.includes("isNaN") ? IS_NAN : value.includes("normalCdf") ? NORMAL_CDF : "";
+  return elementwise({ label, inputs, output: { name: to, storage }, value, fields: FIELDS, functions });
 }
 
 /** y = f(x). */
-export function unary(kind: UnaryKind): Kernel {
-  return {
-    label: `unary ${kind}`,
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${bindings(["x", "array<f32>", "read"], ["y", "array<f32>", "read_write"])}
-${head(kind, 2, FORWARD[kind])}
-y[id] = ${FORWARD[kind]};
-}`,
-  };
+export function unary(kind: UnaryKind, storage: Storage = "f32"): Kernel {
+  return make(`unary ${kind}`, [{ name: "x", storage }], "y", storage, FORWARD[kind]);
 }
 
-/** dx = f'(x) dy. */
-export function unaryBackward(kind: UnaryKind): Kernel {
-  return {
-    label: `unaryBackward ${kind}`,
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${
-      bindings(["x", "array<f32>", "read"], ["dy", "array<f32>", "read"], ["dx", "array<f32>", "read_write"])
-    }
-${head(kind, 3, DERIVATIVE[kind])}
-dx[id] = dy[id] * (${DERIVATIVE[kind]});
-}`,
-  };
+/** dx = f'(x) dy. Where f' does not read x, x is not bound: see `unaryBackwardReads`. */
+export function unaryBackward(kind: UnaryKind, storage: Storage = "f32"): Kernel {
+  const inputs = (unaryBackwardReads(kind) ? ["x", "dy"] : ["dy"]).map((name) => ({ name, storage }));
+  return make(`unaryBackward ${kind}`, inputs, "dx", storage, `dy * (${DERIVATIVE[kind]})`);
+}
+
+/** Whether the derivative reads x. */
+export function unaryBackwardReads(kind: UnaryKind): boolean {
+  return kind !== "affine";
 }

@@ -4,6 +4,7 @@
  * A backend owns its storage; what it hands out is opaque here. `forward`, `backward` and `update` only queue
  * work: nothing but `read` waits for a device.
  */
+import type { DType } from "./dtype.ts";
 import type { OpName, OpTable, UpdateName, UpdateTable } from "./ops/mod.ts";
 import type { Shape } from "./spec.ts";
 
@@ -20,6 +21,8 @@ export interface BackendInfo {
   readonly software: boolean;
   /** What it can do beyond the rest: WebGPU features, for example `shader-f16`. */
   readonly features: readonly string[];
+  /** How tensors can be kept here: float16 where the device has `shader-f16`, and on the reference, which rounds. */
+  readonly dtypes: readonly DType[];
   /** Limits that matter, in bytes or invocations; empty where there are none. */
   readonly limits: Readonly<Record<string, number>>;
 }
@@ -43,6 +46,8 @@ export type Handle = object;
 export interface Operand<H = Handle> {
   readonly handle: H;
   readonly shape: Shape;
+  /** How the elements are kept. Default: float32. */
+  readonly dtype?: DType;
 }
 
 /** How a backend runs one op; `H` is its handle. */
@@ -67,16 +72,20 @@ export type UpdateImplementations<H> = {
 /** What a backend provides. */
 export interface Backend {
   readonly info: BackendInfo;
-  upload(data: Float32Array, shape: Shape): Handle;
-  /** Reads any number of tensors in one wait. */
+  /** Keeps the elements as `dtype` (default float32), which has to be one of `info.dtypes`. */
+  upload(data: Float32Array, shape: Shape, dtype?: DType): Handle;
+  /** Reads any number of tensors in one wait, as float32. */
   read(operands: readonly Operand[]): Promise<Float32Array[]>;
   release(handle: Handle): void;
+  /** The output is kept as `outputDtype` (default float32), which follows from the inputs' (`outputDtypeOf`). */
   forward<N extends OpName>(
     name: N,
     inputs: readonly (Operand | null)[],
     attributes: OpTable[N],
     outputShape: Shape,
+    outputDtype?: DType,
   ): Handle;
+  /** Every gradient is kept as its input is. */
   backward<N extends OpName>(
     name: N,
     gradient: Operand,
@@ -152,6 +161,22 @@ export async function init(options: InitOptions = {}): Promise<BackendInfo> {
   }
   current = await start(backend, device);
   return current.info;
+}
+
+/**
+ * Throws where the backend cannot keep elements so.
+ * @throws {RangeError} with what would help
+ */
+export function requireDtype(backend: Backend, dtype: DType, doing: string): void {
+  const { name, dtypes } = backend.info;
+  if (dtypes.includes(dtype)) return;
+  const remedy = name === "tfjs"
+    ? 'use "float32", or init({ backend: "webgpu" }) where an adapter answers'
+    : 'use "float32", or a device that was requested with the feature "shader-f16"';
+  throw new RangeError(
+    `Cannot ${doing}: dtype must be ${dtypes.join(" or ")} on this backend, got ${dtype} on ${name}` +
+      `${name === "webgpu" ? " without shader-f16" : ""}; ${remedy}`,
+  );
 }
 
 /** What the tensors of the running backend occupy. */

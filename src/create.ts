@@ -1,4 +1,5 @@
 /** Makes tensors out of numbers. */
+import { type DType, type DTypeName, dtypeNamed } from "./dtype.ts";
 import { fillNormal, fillUniform } from "./random.ts";
 import { type Shape, shapeText, sizeOf } from "./spec.ts";
 import { type Tensor, upload } from "./tensor.ts";
@@ -7,12 +8,23 @@ import { type Tensor, upload } from "./tensor.ts";
 export interface TensorOptions {
   /** Whether `backward()` leaves a gradient here. Default false. */
   requiresGrad?: boolean;
+  /**
+   * How the elements are kept; `"f32"` and `"f16"` for short. Default `"float32"`. `"float16"` needs a backend that
+   * has it ({@linkcode BackendInfo} `dtypes`): WebGPU with `shader-f16`.
+   */
+  dtype?: DTypeName;
 }
 
 /** Options of {@linkcode randn} and {@linkcode uniform}. */
 export interface RandomOptions extends TensorOptions {
   /** Same seed, same numbers, on every backend. Default: a new one for every call. */
   seed?: number;
+}
+
+/** The dtype that the options ask for, once the shape is known to be one. */
+function checked(doing: string, shape: Shape, { dtype }: TensorOptions): DType {
+  checkShape(doing, shape);
+  return dtypeNamed(`create ${doing}`, dtype);
 }
 
 function checkShape(doing: string, shape: Shape): void {
@@ -38,7 +50,7 @@ export function anySeed(): number {
 /**
  * A tensor of the given elements in row-major order; they are copied.
  *
- * @throws {RangeError} when the number of elements does not fit the shape
+ * @throws {RangeError} when the number of elements does not fit the shape, or the backend cannot keep the dtype
  *
  * @example
  * ```ts
@@ -51,26 +63,26 @@ export function anySeed(): number {
  * ```
  */
 export function tensor(data: ArrayLike<number>, shape: Shape, options: TensorOptions = {}): Tensor {
-  checkShape("a tensor", shape);
+  const dtype = checked("a tensor", shape, options);
   if (data.length !== sizeOf(shape)) {
     throw new RangeError(
       `Cannot create a tensor: shape ${shapeText(shape)} needs ${sizeOf(shape)} elements, got ${data.length}`,
     );
   }
   const elements = data instanceof Float32Array ? data : Float32Array.from(data);
-  return upload(elements, shape, options.requiresGrad ?? false);
+  return upload(elements, shape, options.requiresGrad ?? false, dtype);
 }
 
 /** A tensor of zeros. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
-  checkShape("zeros", shape);
-  return upload(new Float32Array(sizeOf(shape)), shape, options.requiresGrad ?? false);
+  const dtype = checked("zeros", shape, options);
+  return upload(new Float32Array(sizeOf(shape)), shape, options.requiresGrad ?? false, dtype);
 }
 
 /** A tensor of ones. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  checkShape("ones", shape);
-  return upload(new Float32Array(sizeOf(shape)).fill(1), shape, options.requiresGrad ?? false);
+  const dtype = checked("ones", shape, options);
+  return upload(new Float32Array(sizeOf(shape)).fill(1), shape, options.requiresGrad ?? false, dtype);
 }
 
 /**
@@ -87,16 +99,16 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
  * ```
  */
 export function randn(shape: Shape, options: RandomOptions = {}): Tensor {
-  checkShape("randn", shape);
+  const dtype = checked("randn", shape, options);
   const data = new Float32Array(sizeOf(shape));
   fillNormal(data, options.seed ?? anySeed());
-  return upload(data, shape, options.requiresGrad ?? false);
+  return upload(data, shape, options.requiresGrad ?? false, dtype);
 }
 
 /** A tensor of numbers uniform in [low, high), by default [0, 1). */
 export function uniform(shape: Shape, options: RandomOptions & { low?: number; high?: number } = {}): Tensor {
-  checkShape("uniform", shape);
+  const dtype = checked("uniform", shape, options);
   const data = new Float32Array(sizeOf(shape));
   fillUniform(data, options.seed ?? anySeed(), options.low ?? 0, options.high ?? 1);
-  return upload(data, shape, options.requiresGrad ?? false);
+  return upload(data, shape, options.requiresGrad ?? false, dtype);
 }

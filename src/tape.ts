@@ -2,6 +2,7 @@
 import type { Operand } from "./backend.ts";
 import type { Op } from "./ops/op.ts";
 import type { OpName, OpTable } from "./ops/mod.ts";
+import { sameShape, shapeText } from "./spec.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** One recorded op. Holds its inputs until its gradient has been taken. */
@@ -40,6 +41,41 @@ export function noGrad<T>(body: () => T): T {
     return body();
   } finally {
     recording = before;
+  }
+}
+
+/**
+ * Throws unless `backward()` can start at `root` with this gradient.
+ * @throws {RangeError} for another shape, or where it is needed and left out
+ * @throws {TypeError} for another dtype
+ * @throws {Error} when nothing here requires a gradient
+ */
+export function checkGradient(root: Tensor, gradient?: Tensor): void {
+  if (!root.requiresGrad) {
+    throw new Error(
+      "Cannot run backward(): no gradient leads from this tensor to a parameter; it was made inside noGrad(), or " +
+        "from tensors without requiresGrad",
+    );
+  }
+  if (!gradient && root.size !== 1) {
+    throw new RangeError(
+      `Cannot run backward() without a gradient: the tensor must have one element, got shape ${
+        shapeText(root.shape)
+      }; call it on a loss, or pass a gradient of that shape`,
+    );
+  }
+  if (gradient && !sameShape(gradient.shape, root.shape)) {
+    throw new RangeError(
+      `Cannot run backward(): the gradient must have shape ${shapeText(root.shape)}, got ${
+        shapeText(gradient.shape)
+      }`,
+    );
+  }
+  if (gradient && gradient.dtype !== root.dtype) {
+    throw new TypeError(
+      `Cannot run backward(): the gradient must be ${root.dtype}, as the tensor is, got ${gradient.dtype}; ` +
+        `convert it with gradient.to("${root.dtype}")`,
+    );
   }
 }
 

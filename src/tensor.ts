@@ -3,9 +3,18 @@
  *
  * Legend of dimensions: N batch, C channels, then 1 to 3 spatial axes; `[N, C, ...spatial]` as in PyTorch.
  */
-import { type Backend, currentBackend, type Handle, hasEnded, type Operand } from "./backend.ts";
+import {
+  type Backend,
+  currentBackend,
+  type Handle,
+  hasEnded,
+  type Operand,
+  requireDtype,
+} from "./backend.ts";
+import { type DType, type DTypeName, dtypeNamed } from "./dtype.ts";
 import {
   binary,
+  cast,
   type OpName,
   type OpTable,
   sum,
@@ -14,24 +23,12 @@ import {
   type UpdateTable,
 } from "./ops/mod.ts";
 import type { BinaryKind } from "./ops/binary.ts";
-import type { Op } from "./ops/op.ts";
+import { type Op, outputDtypeOf } from "./ops/op.ts";
 import type { UnaryKind } from "./ops/unary.ts";
 import { sameShape, type Shape, shapeText, sizeOf } from "./spec.ts";
 import { addToScope, removeFromScopes } from "./scope.ts";
-import { isRecording, type TapeAccess, type TapeNode, walkBack } from "./tape.ts";
-
-/** Storage that one or more tensors (reshapes) share; released with the last of them. */
-class Storage {
-  #tensors = 0;
-  constructor(readonly backend: Backend, readonly handle: Handle) {}
-  retain(): this {
-    this.#tensors++;
-    return this;
-  }
-  release(): void {
-    if (--this.#tensors === 0) this.backend.release(this.handle);
-  }
-}
+import { Storage, storageOf } from "./storage.ts";
+import { checkGradient, isRecording, type TapeAccess, type TapeNode, walkBack } from "./tape.ts";
 
 /** Storage of tensors that were dropped without `dispose()` goes back when the garbage collector notices. */
 const dropped = new FinalizationRegistry<Storage>((storage) => storage.release());
@@ -53,14 +50,14 @@ interface TensorParts {
 }
 
 /**
- * An n-dimensional array of float32 numbers on a backend. Made by {@linkcode tensor}, {@linkcode randn} and ops.
+ * An n-dimensional array of numbers on a backend, kept as float32 or float16. Made by {@linkcode tensor}, {@linkcode randn} and ops.
  * Ops only queue work; `data()` and `item()` wait for it.
  */
 export class Tensor {
   /** Extents, outermost axis first. */
   readonly shape: Shape;
-  /** Element type as a user sees it. */
-  readonly dtype = "float32";
+  /** How the elements are kept. Ops compute in float32 either way; their output has the dtype of their first input. */
+  readonly dtype: DType;
   /** Whether `backward()` gives this tensor, or what it was made from, a gradient. */
   readonly requiresGrad: boolean;
   /** The gradient that `backward()` left here (leaf tensors only); adds up until `zeroGrad()`. */
@@ -75,6 +72,7 @@ export class Tensor {
     if (key !== KEY) throw new TypeError("Cannot create a Tensor with new: use tensor(data, shape)");
     this.shape = Object.freeze([...parts.shape]);
     this.requiresGrad = parts.requiresGrad ?? false;
+    this.dtype = parts.storage.dtype;
     this.#storage = parts.storage.retain();
     this.#node = parts.node ?? null;
     this.#leaf = this.#node === null;
@@ -117,7 +115,7 @@ export class Tensor {
     return this.#storage;
   }
 
-  /** The elements in row-major order. Waits for the queued work. */
+  /** The elements in row-major order, as float32 whatever the dtype. Waits for the queued work. */
   async data(): Promise<Float32Array> {
     return (await readAll([this]))[0];
   }
@@ -137,36 +135,16 @@ export class Tensor {
 
   /**
    * Fills `grad` of every leaf that requires one and that this tensor was made from.
-   * @param gradient of this tensor, of its shape; may be left out where the tensor has one element (then 1)
+   * @param gradient of this tensor, of its shape and dtype; may be left out where the tensor has one element (then 1)
    * @throws {RangeError} when it is left out and the tensor has more elements, or its shape differs
+   * @throws {TypeError} when its dtype differs
    * @throws {Error} when nothing here requires a gradient, it was already taken, or `gradient` is of another backend
    */
   backward(gradient?: Tensor): void {
     const storage = this.#live("run backward()");
-    if (!this.requiresGrad) {
-      throw new Error(
-        "Cannot run backward(): no gradient leads from this tensor to a parameter; it was made inside noGrad(), or " +
-          "from tensors without requiresGrad",
-      );
-    }
-    if (!gradient && this.size !== 1) {
-      throw new RangeError(
-        `Cannot run backward() without a gradient: the tensor must have one element, got shape ${
-          shapeText(this.shape)
-        }; call it on a loss, or pass a gradient of that shape`,
-      );
-    }
-    if (gradient && !sameShape(gradient.shape, this.shape)) {
-      throw new RangeError(
-        `Cannot run backward(): the gradient must have shape ${shapeText(this.shape)}, got ${
-          shapeText(gradient.shape)
-        }`,
-      );
-    }
+    checkGradient(this, gradient);
     if (gradient) commonBackend("backward()", [this, gradient]);
-    const start = gradient
-      ? gradient.#live("run backward()")
-      : new Storage(storage.backend, storage.backend.upload(Float32Array.of(1), this.shape));
+    const start = gradient ? gradient.#live("run backward()") : storageOf(storage.backend, [1], this);
     walkBack(this, make({ storage: start, shape: this.shape, scoped: false }), tapeAccess);
   }
 
@@ -208,7 +186,35 @@ export class Tensor {
     return make({ storage: this.#live("reshape"), shape: full, requiresGrad, node });
   }
 
-  /** Elementwise sum; `other` has the same shape or one element. */
+  /**
+   * The same elements kept as `dtype`: float16 takes half the memory and rounds to 11 significant bits; what is above
+   * 65,504 becomes infinite, what is below 3e-8 becomes 0. The gradient has the dtype of the tensor that it belongs to.
+   * Where the dtype is this already, the storage is shared.
+   *
+   * @throws {RangeError} for a dtype that is unknown, or that the backend cannot keep
+   *
+   * @example
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { init, tensor } from "@dcls/dcls";
+   *
+   * const { dtypes } = await init();
+   * const x = tensor([1, 0.1], [2]);
+   * if (dtypes.includes("float16")) {
+   *   const half = x.to("float16");
+   *   assert.equal(half.dtype, "float16");
+   *   assert.deepEqual([...await half.data()], [1, 0.0999755859375]);
+   * } else assert.throws(() => x.to("float16"), RangeError);
+   * ```
+   */
+  to(dtype: DTypeName): Tensor {
+    const wanted = dtypeNamed("convert a tensor", dtype);
+    if (wanted === this.dtype) return this.reshape(this.shape);
+    requireDtype(this.backend, wanted, "convert a tensor");
+    return apply(cast, [this], { dtype: wanted });
+  }
+
+  /** Elementwise sum; `other` has the same shape or one element, and the same dtype. */
   add(other: Tensor | number): Tensor {
     return this.#arithmetic("add", other);
   }
@@ -244,11 +250,11 @@ export class Tensor {
   abs(): Tensor {
     return this.#unary("abs");
   }
-  /** The sum of all elements, a scalar. */
+  /** The sum of all elements, a float32 scalar. */
   sum(): Tensor {
     return apply(sum, [this], {});
   }
-  /** The mean of all elements, a scalar. */
+  /** The mean of all elements, a float32 scalar. */
   mean(): Tensor {
     return this.sum().mul(1 / this.size);
   }
@@ -270,12 +276,12 @@ export class Tensor {
   }
 
   static {
-    operand = (x, doing) => ({ handle: x.#live(doing).handle, shape: x.shape });
+    operand = (x, doing) => ({ handle: x.#live(doing).handle, shape: x.shape, dtype: x.dtype });
     const adopt = (handle: Handle, like: Tensor): Tensor =>
-      make({ storage: new Storage(like.backend, handle), shape: like.shape, scoped: false });
+      make({ storage: new Storage(like.backend, handle, like.dtype), shape: like.shape, scoped: false });
     const add = (a: Tensor, b: Tensor): Tensor => {
       const operands = [operand(a, "add"), operand(b, "add")];
-      return adopt(a.backend.forward("binary", operands, { kind: "add" }, a.shape), a);
+      return adopt(a.backend.forward("binary", operands, { kind: "add" }, a.shape, a.dtype), a);
     };
     tapeAccess = {
       age: (x) => x.#age,
@@ -301,10 +307,19 @@ function make(parts: TensorParts): Tensor {
   return new Tensor(KEY, parts);
 }
 
-/** Uploads elements to the running backend. The shape must fit: callers check. */
-export function upload(data: Float32Array, shape: Shape, requiresGrad: boolean): Tensor {
+/**
+ * Uploads elements to the running backend. The shape must fit: callers check.
+ * @throws {RangeError} when the backend cannot keep the dtype
+ */
+export function upload(
+  data: Float32Array,
+  shape: Shape,
+  requiresGrad: boolean,
+  dtype: DType = "float32",
+): Tensor {
   const backend = currentBackend("create a tensor");
-  return make({ storage: new Storage(backend, backend.upload(data, shape)), shape, requiresGrad });
+  requireDtype(backend, dtype, "create a tensor");
+  return make({ storage: storageOf(backend, data, { shape, dtype }), shape, requiresGrad });
 }
 
 /** A subclass of Tensor that adds no constructor of its own. */
@@ -313,7 +328,7 @@ export type TensorSubclass<T extends Tensor> = new (...parts: ConstructorParamet
 /** Uploads elements as a tensor of a subclass that receives gradients and that no `tidy` frees: a parameter. */
 export function uploadAs<T extends Tensor>(Class: TensorSubclass<T>, data: Float32Array, shape: Shape): T {
   const backend = currentBackend("create a parameter");
-  const storage = new Storage(backend, backend.upload(data, shape));
+  const storage = storageOf(backend, data, { shape, dtype: "float32" });
   return new Class(KEY, { storage, shape, requiresGrad: true, scoped: false });
 }
 
@@ -327,20 +342,28 @@ export function apply<N extends OpName>(
   const backend = commonBackend(op.name, inputs);
   const operands = inputs.map((x) => x && operand(x, `run ${op.name}`));
   const shape = op.outputShape(inputs.map((x) => x && x.shape), attributes);
-  const handle = backend.forward(op.name, operands, attributes, shape);
+  const dtype = outputDtypeOf(op, inputs.map((x) => x && x.dtype), attributes);
+  const handle = backend.forward(op.name, operands, attributes, shape, dtype);
   const requiresGrad = isRecording() &&
     inputs.some((x, i) => x?.requiresGrad && !op.constantInputs?.includes(i));
   // The table of ops pairs each name with its attributes; TypeScript cannot carry that through the union.
   const node = requiresGrad ? { op, attributes, inputs } as unknown as TapeNode : null;
-  return make({ storage: new Storage(backend, handle), shape, requiresGrad, node });
+  return make({ storage: new Storage(backend, handle, dtype), shape, requiresGrad, node });
 }
 
-/** Runs an in-place update: not recorded. */
+/**
+ * Runs an in-place update: not recorded.
+ * @throws {TypeError} unless all operands are float32
+ */
 export function update<N extends UpdateName>(
   name: N,
   operands: readonly Tensor[],
   attributes: UpdateTable[N],
 ): void {
+  const narrow = operands.find((x) => x.dtype !== "float32");
+  if (narrow) {
+    throw new TypeError(`Cannot run ${name}: tensors that learn must be float32, got ${narrow.dtype}`);
+  }
   commonBackend(name, operands).update(name, operands.map((x) => operand(x, `run ${name}`)), attributes);
 }
 

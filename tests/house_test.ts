@@ -60,12 +60,12 @@ function roomOf(path: string): string {
 
 /** From the ground up; a room may import the rooms of the floors below it. */
 const FLOORS: readonly (readonly string[])[] = [
-  ["spec"],
+  ["spec", "dtype"],
   ["interpolation", "random", "scope", "io"],
   ["ops", "data"],
   ["backend", "kernels"],
   ["reference", "webgpu", "tfjs"],
-  ["tape"],
+  ["tape", "storage"],
   ["tensor"],
   ["create"],
   ["nn"],

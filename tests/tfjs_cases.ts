@@ -131,6 +131,7 @@ export const CASES: readonly Case[] = [
     define("unary", `${kind} at 0`, { kind, scale: -1.5, offset: 0.25 }, given([5], 0, 1, -1, 0, -0)),
   ]),
   define("unary", "gelu far out", { kind: "gelu", scale: 1, offset: 0 }, given([6], -30, -9, -5, 5, 9, 30)),
+  define("cast", "to what it is", { dtype: "float32" }, uniform([2, 3, 4])),
   define("sum", "of a few", {}, uniform([2, 3])),
   define("sum", "of a scalar", {}, uniform([])),
   define("sum", "of many", {}, given([3, 5, 70, 71], 0.1, 0.2, 0.3)),

@@ -13,6 +13,7 @@ export interface BinaryAttributes {
 /** Inputs: a, b. The output has the shape of the one that is not a single element, a's where both are. */
 export const binary: Op<"binary", BinaryAttributes> = {
   name: "binary",
+  activations: [0, 1],
   outputShape([a, b], { kind }) {
     if (!a || !b) throw new TypeError(`Cannot run ${kind}: two inputs are required, got ${a ? 1 : 0}`);
     if (sameShape(a, b) || sizeOf(b) === 1) return a;

@@ -23,6 +23,7 @@ export interface ConstructKernelAttributes {
 /** Inputs: weight, P, SIG or null. */
 export const constructKernel: Op<"constructKernel", ConstructKernelAttributes> = {
   name: "constructKernel",
+  activations: [],
   outputShape([weight, P, SIG], { version, size, weightShape, kernelShape }) {
     requireShape("constructKernel", "weight", weight, weightShape);
     requireShape("constructKernel", "P", P, [size.length, ...weightShape]);

@@ -7,6 +7,7 @@ export type CorrectCountAttributes = Record<string, never>;
 /** Inputs: logits `[N, M]`, labels `[N]`. The output is a scalar. */
 export const correctCount: Op<"correctCount", CorrectCountAttributes> = {
   name: "correctCount",
+  outputDtype: () => "float32",
   constantInputs: [0, 1],
   outputShape([logits, labels]) {
     const l = requireAxes("correctCount", "logits", logits, 2);

@@ -13,6 +13,7 @@ export interface CrossEntropyAttributes {
 /** Inputs: logits `[N, M]`, labels `[N]` (class indices). The output is a scalar. */
 export const crossEntropy: Op<"crossEntropy", CrossEntropyAttributes> = {
   name: "crossEntropy",
+  outputDtype: () => "float32",
   constantInputs: [1],
   outputShape([logits, labels]) {
     const l = requireAxes("crossEntropy", "logits", logits, 2);

@@ -1,5 +1,6 @@
 /** All ops by name, and the types of their attributes: what a backend has to provide. */
 import { binary, type BinaryAttributes } from "./binary.ts";
+import { cast, type CastAttributes } from "./cast.ts";
 import { constructKernel, type ConstructKernelAttributes } from "./constructKernel.ts";
 import { convolution, type ConvolutionAttributes } from "./convolution.ts";
 import { correctCount, type CorrectCountAttributes } from "./correctCount.ts";
@@ -18,6 +19,7 @@ import { unary, type UnaryAttributes } from "./unary.ts";
 /** Attributes of every op. */
 export interface OpTable {
   binary: BinaryAttributes;
+  cast: CastAttributes;
   constructKernel: ConstructKernelAttributes;
   convolution: ConvolutionAttributes;
   correctCount: CorrectCountAttributes;
@@ -60,6 +62,7 @@ export type UpdateName = keyof UpdateTable;
 
 export {
   binary,
+  cast,
   constructKernel,
   convolution,
   correctCount,

@@ -11,6 +11,7 @@ export type RepulsiveLossAttributes = Record<string, never>;
 /** Inputs: P. The output is a scalar. */
 export const repulsiveLoss: Op<"repulsiveLoss", RepulsiveLossAttributes> = {
   name: "repulsiveLoss",
+  activations: [],
   outputShape([P]) {
     requireAxes("repulsiveLoss", "P", P, 2, 8);
     return [];

@@ -1,8 +1,10 @@
 /** The backend of the specification: every op by its float64 loops, nothing queued, nothing pooled. */
 import type { Backend, BackendInfo, Handle, MemoryInfo, Operand, OpImplementations } from "../backend.ts";
+import type { DType } from "../dtype.ts";
 import type { OpName, OpTable, UpdateName, UpdateTable } from "../ops/mod.ts";
 import { type Shape, shapeText, sizeOf } from "../spec.ts";
 import { binary } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { constructKernel } from "./constructKernel.ts";
 import { convolution } from "./convolution.ts";
 import { correctCount } from "./correctCount.ts";
@@ -23,6 +25,7 @@ import { referenceUpdates } from "./updates.ts";
 /** Every op in float64, by name. */
 export const referenceOps: OpImplementations<ReferenceHandle> = {
   binary,
+  cast,
   constructKernel,
   convolution,
   correctCount,
@@ -39,7 +42,13 @@ export const referenceOps: OpImplementations<ReferenceHandle> = {
   unary,
 };
 
-/** Runs every op in float64 on the CPU, at once. `read` rounds to float32. */
+/** Rounds what is kept as float16, in place; arithmetic is float64 all the same. */
+function rounded(handle: ReferenceHandle, dtype: DType | undefined): ReferenceHandle {
+  if (dtype === "float16") handle.data.forEach((value, i) => handle.data[i] = Math.f16round(value));
+  return handle;
+}
+
+/** Runs every op in float64 on the CPU, at once. `read` rounds to float32; float16 tensors are rounded as they are made. */
 export class ReferenceBackend implements Backend {
   /** No device, no features, no limits. */
   readonly info: BackendInfo = {
@@ -47,6 +56,7 @@ export class ReferenceBackend implements Backend {
     adapter: "float64 loops",
     software: true,
     features: [],
+    dtypes: ["float32", "float16"],
     limits: {},
   };
   readonly #live = new Set<Handle>();
@@ -55,7 +65,7 @@ export class ReferenceBackend implements Backend {
    * Copies `data` into a new tensor's storage.
    * @throws {RangeError} unless `data` has as many elements as `shape`
    */
-  upload(data: Float32Array, shape: Shape): ReferenceHandle {
+  upload(data: Float32Array, shape: Shape, dtype?: DType): ReferenceHandle {
     if (data.length !== sizeOf(shape)) {
       throw new RangeError(
         `Cannot create a tensor: shape ${shapeText(shape)} holds ${
@@ -63,7 +73,7 @@ export class ReferenceBackend implements Backend {
         } elements, got ${data.length}`,
       );
     }
-    return this.#keep({ data: Float64Array.from(data) });
+    return this.#keep(rounded({ data: Float64Array.from(data) }, dtype));
   }
 
   /** Copies of the operands' elements, rounded to float32. */
@@ -84,9 +94,10 @@ export class ReferenceBackend implements Backend {
     inputs: readonly (Operand | null)[],
     attributes: OpTable[N],
     outputShape: Shape,
+    outputDtype?: DType,
   ): ReferenceHandle {
     const own = inputs as readonly (Operand<ReferenceHandle> | null)[];
-    return this.#keep(referenceOps[name].forward(own, attributes, outputShape));
+    return this.#keep(rounded(referenceOps[name].forward(own, attributes, outputShape), outputDtype));
   }
 
   /** The gradients that `needs` asks for; the handles are new. */
@@ -104,7 +115,7 @@ export class ReferenceBackend implements Backend {
       attributes,
       needs,
     );
-    return gradients.map((handle) => handle && this.#keep(handle));
+    return gradients.map((handle, i) => handle && this.#keep(rounded(handle, inputs[i]?.dtype)));
   }
 
   /** Runs the update in place. */

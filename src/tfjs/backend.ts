@@ -31,6 +31,7 @@ class TfjsBackend implements Backend {
       adapter: engine,
       software: true,
       features: engine === "wasm" && tf.env().getBool("WASM_HAS_SIMD_SUPPORT") ? ["simd"] : [],
+      dtypes: ["float32"],
       limits: engine === "wasm" ? { heapBytes: 2 ** 32 } : {},
     };
   }

@@ -69,6 +69,7 @@ export function describe(device: GPUDevice, adapter?: GPUAdapterInfo): BackendIn
     adapter: name || "unnamed adapter",
     software: Boolean(info?.isFallbackAdapter) || /llvmpipe|swiftshader|lavapipe|software/i.test(name),
     features: FEATURES.filter((feature) => device.features.has(feature)),
+    dtypes: device.features.has("shader-f16") ? ["float32", "float16"] : ["float32"],
     limits,
   };
 }

@@ -2,6 +2,7 @@
 import type { OpName, OpTable } from "../../ops/mod.ts";
 import type { TfjsOp } from "../op.ts";
 import { binary } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { constructKernel } from "./constructKernel.ts";
 import { convolution } from "./convolution.ts";
 import { correctCount } from "./correctCount.ts";
@@ -20,6 +21,7 @@ import { unary } from "./unary.ts";
 /** The table that a backend has to fill. */
 export const tfjsOps: { readonly [N in OpName]: TfjsOp<OpTable[N]> } = {
   binary,
+  cast,
   constructKernel,
   convolution,
   correctCount,

@@ -7,9 +7,8 @@ import {
 } from "../../../kernels/binary.ts";
 import type { BinaryAttributes } from "../../ops/binary.ts";
 import { sizeOf } from "../../spec.ts";
-import { type BufferView, part, whole } from "../buffers.ts";
-import { flatGroups, type Slice } from "../limits.ts";
-import { flatSlices, type GpuOp, type GpuOperand, output } from "./op.ts";
+import { converted } from "./cast.ts";
+import { type Elements, type GpuOp, type GpuOperand, output, overElements, storageOf } from "./op.ts";
 import { sumAll } from "./sum.ts";
 
 function singleOf(a: GpuOperand, b: GpuOperand): Single {
@@ -17,43 +16,43 @@ function singleOf(a: GpuOperand, b: GpuOperand): Single {
   return sizeA === sizeB ? "none" : sizeB === 1 ? "b" : "a";
 }
 
-const view = (x: GpuOperand, isSingle: boolean, { first, count }: Slice): BufferView =>
-  isSingle ? whole(x.handle) : part(x.handle, first, count, 4);
-
 /** One dispatch over all elements. */
 export const binary: GpuOp<BinaryAttributes> = {
+  keepsFloat16: () => true,
   forward(gpu, [a, b], { kind }, shape) {
-    const single = singleOf(a!, b!);
-    const y = output(gpu, shape, "binary");
-    const kernel = gpu.kernel(`binary ${kind} ${single}`, () => forwardKernel(kind, single));
-    for (const slice of flatSlices(gpu, sizeOf(shape))) {
-      const groups = flatGroups(Math.ceil(slice.count / kernel.workgroupSize), gpu.limits);
-      const views = [view(a!, single === "a", slice), view(b!, single === "b", slice)];
-      gpu.dispatch(kernel, [...views, part(y, slice.first, slice.count, 4)], groups, [slice.count]);
-    }
-    return y;
+    const single = singleOf(a!, b!), storage = storageOf(a!), { dtype } = a!;
+    const y = { handle: output(gpu, shape, "binary", dtype), dtype };
+    const kernel = gpu.kernel(
+      `binary ${kind} ${single} ${storage}`,
+      () => forwardKernel(kind, single, storage),
+    );
+    const inputs = [{ ...a!, single: single === "a" }, { ...b!, single: single === "b" }];
+    overElements(gpu, kernel, sizeOf(shape), [...inputs, y]);
+    return y.handle;
   },
   backward(gpu, dy, [a, b], { kind }, needs) {
-    const single = singleOf(a!, b!), operands = { a: a!, b: b! };
+    const single = singleOf(a!, b!), storage = storageOf(a!), operands = { a: a!, b: b! };
+    const elements = sizeOf(dy.shape);
     return (["a", "b"] as const).map((of, i) => {
       if (!needs[i]) return null;
-      const out = output(gpu, dy.shape, "binaryBackward");
+      const dtype = single === of ? "float32" : dy.dtype; // what is summed is not rounded before
+      const out: Elements = { handle: output(gpu, dy.shape, "binaryBackward", dtype), dtype };
       const kernel = gpu.kernel(
-        `binaryBackward ${kind} ${single} ${of}`,
-        () => binaryBackward(kind, single, of),
+        `binaryBackward ${kind} ${single} ${of} ${storage}`,
+        () => binaryBackward(kind, single, of, storage, storageOf(out)),
       );
-      for (const slice of flatSlices(gpu, sizeOf(dy.shape))) {
-        const groups = flatGroups(Math.ceil(slice.count / kernel.workgroupSize), gpu.limits);
-        const reads = binaryBackwardReads(kind, of).map((name) =>
-          view(operands[name], single === name, slice)
-        );
-        const views = [view(dy, false, slice), ...reads, part(out, slice.first, slice.count, 4)];
-        gpu.dispatch(kernel, views, groups, [slice.count]);
-      }
-      if (single !== of) return out;
-      const total = sumAll(gpu, out, sizeOf(dy.shape));
-      gpu.buffers.release(out);
-      return total;
+      const reads = binaryBackwardReads(kind, of).map((name) => ({
+        ...operands[name],
+        single: single === name,
+      }));
+      overElements(gpu, kernel, elements, [dy, ...reads, out]);
+      if (single !== of) return out.handle;
+      const total = sumAll(gpu, out.handle, elements);
+      gpu.buffers.release(out.handle);
+      if (storage === "f32") return total;
+      const rounded = converted(gpu, { handle: total }, 1, "float16");
+      gpu.buffers.release(total);
+      return rounded;
     });
   },
 };

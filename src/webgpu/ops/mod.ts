@@ -1,6 +1,7 @@
 /** Every op and update by name. */
 import type { OpName, OpTable, UpdateName, UpdateTable } from "../../ops/mod.ts";
 import { binary } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { constructKernel } from "./constructKernel.ts";
 import { convolution } from "./convolution.ts";
 import { correctCount } from "./correctCount.ts";
@@ -28,6 +29,7 @@ export type GpuUpdates = { readonly [N in UpdateName]: GpuUpdate<UpdateTable[N]>
 /** The ops. */
 export const ops: GpuOps = {
   binary,
+  cast,
   constructKernel,
   convolution,
   correctCount,

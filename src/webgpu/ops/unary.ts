@@ -1,31 +1,28 @@
 /** unary on WebGPU. */
-import { unary as forwardKernel, unaryBackward } from "../../../kernels/unary.ts";
+import { unary as forwardKernel, unaryBackward, unaryBackwardReads } from "../../../kernels/unary.ts";
 import type { UnaryAttributes } from "../../ops/unary.ts";
 import { sizeOf } from "../../spec.ts";
-import { part } from "../buffers.ts";
-import { flatGroups } from "../limits.ts";
-import { flatSlices, type GpuOp, output } from "./op.ts";
+import type { Word } from "../gpu.ts";
+import { type GpuOp, output, overElements, storageOf } from "./op.ts";
+
+const words = ({ scale, offset }: UnaryAttributes): Word[] => [{ f32: scale }, { f32: offset }];
 
 /** One dispatch over all elements. */
 export const unary: GpuOp<UnaryAttributes> = {
-  forward(gpu, [x], { kind, scale, offset }, shape) {
-    const y = output(gpu, shape, "unary");
-    const kernel = gpu.kernel(`unary ${kind}`, () => forwardKernel(kind));
-    for (const { first, count } of flatSlices(gpu, sizeOf(shape))) {
-      const groups = flatGroups(Math.ceil(count / kernel.workgroupSize), gpu.limits);
-      const views = [part(x!.handle, first, count, 4), part(y, first, count, 4)];
-      gpu.dispatch(kernel, views, groups, [count, { f32: scale }, { f32: offset }]);
-    }
-    return y;
+  keepsFloat16: () => true,
+  forward(gpu, [x], attributes, shape) {
+    const { kind } = attributes, { dtype } = x!, storage = storageOf(x!);
+    const y = { handle: output(gpu, shape, "unary", dtype), dtype };
+    const kernel = gpu.kernel(`unary ${kind} ${storage}`, () => forwardKernel(kind, storage));
+    overElements(gpu, kernel, sizeOf(shape), [x!, y], words(attributes));
+    return y.handle;
   },
-  backward(gpu, dy, [x], { kind, scale, offset }) {
-    const dx = output(gpu, x!.shape, "unaryBackward");
-    const kernel = gpu.kernel(`unaryBackward ${kind}`, () => unaryBackward(kind));
-    for (const { first, count } of flatSlices(gpu, sizeOf(x!.shape))) {
-      const groups = flatGroups(Math.ceil(count / kernel.workgroupSize), gpu.limits);
-      const views = [x!.handle, dy.handle, dx].map((buffer) => part(buffer, first, count, 4));
-      gpu.dispatch(kernel, views, groups, [count, { f32: scale }, { f32: offset }]);
-    }
-    return [dx];
+  backward(gpu, dy, [x], attributes) {
+    const { kind } = attributes, { dtype } = x!, storage = storageOf(x!);
+    const dx = { handle: output(gpu, x!.shape, "unaryBackward", dtype), dtype };
+    const kernel = gpu.kernel(`unaryBackward ${kind} ${storage}`, () => unaryBackward(kind, storage));
+    const reads = unaryBackwardReads(kind) ? [x!, dy] : [dy];
+    overElements(gpu, kernel, sizeOf(x!.shape), [...reads, dx], words(attributes));
+    return [dx.handle];
   },
 };
