@@ -25,7 +25,7 @@ import {
 import type { BinaryKind } from "./ops/binary.ts";
 import { type Op, outputDtypeOf } from "./ops/op.ts";
 import type { UnaryKind } from "./ops/unary.ts";
-import { sameShape, type Shape, shapeText, sizeOf } from "./spec.ts";
+import { type Shape, shapeText, sizeOf } from "./spec.ts";
 import { addToScope, removeFromScopes } from "./scope.ts";
 import { Storage, storageOf } from "./storage.ts";
 import { checkGradient, isRecording, type TapeAccess, type TapeNode, walkBack } from "./tape.ts";
