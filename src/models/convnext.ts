@@ -5,93 +5,27 @@
 import { anySeed } from "../create.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Dcls2d } from "../nn/dcls.ts";
-import { globalAveragePool, repulsiveLoss, scaleResidual } from "../nn/functional.ts";
-import { deriveSeed, normal } from "../nn/initialize.ts";
+import { globalAveragePool, repulsiveLoss } from "../nn/functional.ts";
+import { DropPath } from "../nn/drop_path.ts";
+import { deriveSeed } from "../nn/initialize.ts";
 import { LayerNorm } from "../nn/layer_norm.ts";
-import { Linear, Pointwise } from "../nn/linear.ts";
+import { Linear } from "../nn/linear.ts";
 import { Module, type ModuleChild } from "../nn/module.ts";
-import { type Parameter, parameter } from "../nn/parameter.ts";
 import { shapeText } from "../spec.ts";
 import type { Tensor } from "../tensor.ts";
+import { ConvNeXtBlock, type Inspect } from "./convnext_block.ts";
 import { type ConvNeXtOptions, type ConvNeXtSpec, convNeXtSpec } from "./convnext_options.ts";
 
-/** Sees the output of every layer as a forward pass makes it: `stages.0.1.dwconv`, for one. */
-export type Inspect = (path: string, output: Tensor) => void;
+/** Streams of the model's seed from here on are drop paths', those below layers'. */
+const DROP_PATHS = 2 ** 31;
 
-/** A dense layer as ConvNeXt starts it: weights N(0, weightStd), bias 0. */
-function initialized<M extends Conv2d | Pointwise>(layer: M, weightStd: number, seed: number): M {
-  layer.weight.assign(normal(layer.weight.shape, weightStd, seed));
-  layer.bias?.assign(new Float32Array(layer.bias.size));
-  return layer;
-}
-
-/** The depthwise layer of a block. `shared` is that of the stage's first block. */
-function depthwise(
-  channels: number,
-  spec: ConvNeXtSpec,
-  seed: number,
-  shared: Dcls2d | null,
-): Conv2d | Dcls2d {
-  if (spec.conv === "dcls") {
-    const { dilatedKernelSize, kernelCount, version, positionStd } = spec;
-    return new Dcls2d(channels, channels, {
-      kernelCount,
-      dilatedKernelSize,
-      padding: (dilatedKernelSize - 1) / 2,
-      groups: channels,
-      version,
-      positionStd,
-      seed,
-      ...(shared ? { P: shared.P, SIG: shared.SIG } : {}),
-    });
-  }
-  const { kernelSize } = spec;
-  const dilation = spec.conv === "dilated" ? spec.dilation : 1;
-  const padding = dilation * (kernelSize - 1) / 2;
-  const layer = new Conv2d(channels, channels, { kernelSize, dilation, padding, groups: channels, seed });
-  return initialized(layer, spec.weightStd, seed);
-}
-
-/** One block: depthwise layer, LayerNorm, two linear maps with a GELU between them, scale and residual. */
-export class ConvNeXtBlock extends Module {
-  /** Where space is mixed. */
-  readonly dwconv: Conv2d | Dcls2d;
-  /** After the depthwise layer. */
-  readonly norm: LayerNorm;
-  /** C to 4 C channels. */
-  readonly pwconv1: Pointwise;
-  /** 4 C to C channels. */
-  readonly pwconv2: Pointwise;
-  /** Scale of the residual, `[C]`. */
-  readonly gamma: Parameter;
-
-  /** @ignore made by the model */
-  constructor(channels: number, spec: ConvNeXtSpec, nextSeed: () => number, shared: Dcls2d | null) {
-    super();
-    this.dwconv = depthwise(channels, spec, nextSeed(), shared);
-    this.norm = new LayerNorm(channels);
-    this.pwconv1 = initialized(new Pointwise(channels, 4 * channels), spec.weightStd, nextSeed());
-    this.pwconv2 = initialized(new Pointwise(4 * channels, channels), spec.weightStd, nextSeed());
-    this.gamma = parameter("gamma", new Float32Array(channels).fill(spec.layerScale), [channels]);
-  }
-
-  /**
-   * Runs the block.
-   * @param x `[N, C, H, W]`
-   * @param inspect sees the output of every layer, under its name in the block
-   */
-  override forward(x: Tensor, inspect: Inspect = () => {}): Tensor {
-    const seen = (name: string, output: Tensor): Tensor => {
-      inspect(name, output);
-      return output;
-    };
-    let y = seen("dwconv", this.dwconv.forward(x));
-    y = seen("norm", this.norm.forward(y));
-    y = seen("pwconv1", this.pwconv1.forward(y));
-    y = seen("gelu", y.gelu());
-    y = seen("pwconv2", this.pwconv2.forward(y));
-    return seen("gamma", scaleResidual(x, y, this.gamma));
-  }
+/** One for each block, its rate growing linearly from 0 to the model's; null where it is 0. */
+function makeDropPaths({ depths, dropPathRate }: ConvNeXtSpec, seed: number): (DropPath | null)[] {
+  const blocks = depths.reduce((sum, depth) => sum + depth, 0);
+  return Array.from({ length: blocks }, (_, block) => {
+    const rate = blocks === 1 ? 0 : dropPathRate * block / (blocks - 1);
+    return rate === 0 ? null : new DropPath(rate, { seed: deriveSeed(seed, DROP_PATHS + block) });
+  });
 }
 
 /** Options of a forward pass. */
@@ -128,6 +62,8 @@ export class ConvNeXt extends Module {
   readonly norm: LayerNorm;
   /** Features to classes. */
   readonly head: Linear;
+  /** Of the feature maps of each stage; empty without `stageNorms`. */
+  readonly stageNorms: readonly LayerNorm[];
 
   /**
    * Makes the model on the running backend.
@@ -142,24 +78,26 @@ export class ConvNeXt extends Module {
     let layers = 0; // Every layer has a stream of the seed, the same whatever the depthwise layers are.
     const nextSeed = (): number => deriveSeed(seed, layers++);
     const patches = (from: number, to: number, size: number): Conv2d =>
-      initialized(new Conv2d(from, to, { kernelSize: size, stride: size }), weightStd, nextSeed());
+      new Conv2d(from, to, { kernelSize: size, stride: size, weightStd, seed: nextSeed() });
     this.downsampleLayers = dims.map((channels, stage) =>
       stage === 0
         ? [patches(inChannels, channels, stemSize), new LayerNorm(channels)]
         : [new LayerNorm(dims[stage - 1]), patches(dims[stage - 1], channels, 2)]
     );
+    const dropPaths = makeDropPaths(spec, seed);
     this.stages = dims.map((channels, stage) => {
       const blocks: ConvNeXtBlock[] = [];
       for (let i = 0; i < depths[stage]; i++) {
         const first = blocks[0]?.dwconv;
         const shared = spec.sharePositions && first instanceof Dcls2d ? first : null;
-        blocks.push(new ConvNeXtBlock(channels, spec, nextSeed, shared));
+        blocks.push(new ConvNeXtBlock(channels, { spec, nextSeed, shared, dropPath: dropPaths.shift()! }));
       }
       return blocks;
     });
     const features = dims[dims.length - 1];
     this.norm = new LayerNorm(features);
-    this.head = initialized(new Linear(features, spec.classes), weightStd, nextSeed());
+    this.head = new Linear(features, spec.classes, { weightStd, seed: nextSeed() });
+    this.stageNorms = spec.stageNorms ? dims.map((channels) => new LayerNorm(channels)) : [];
   }
 
   /** The parts under the names that the checkpoints give them. */
@@ -169,6 +107,7 @@ export class ConvNeXt extends Module {
       stages: this.stages,
       norm: this.norm,
       head: this.head,
+      ...Object.fromEntries(this.stageNorms.map((norm, stage) => [`norm${stage}`, norm])),
     };
   }
 
@@ -181,6 +120,49 @@ export class ConvNeXt extends Module {
    */
   override forward(x: Tensor, options: ForwardOptions = {}): Tensor {
     const { inspect = () => {} } = options;
+    const maps = this.#runStages(x, inspect);
+    let y = globalAveragePool(maps[maps.length - 1]);
+    inspect("pool", y);
+    y = this.norm.forward(y);
+    inspect("norm", y);
+    y = this.head.forward(y);
+    inspect("head", y);
+    return y;
+  }
+
+  /**
+   * The feature maps of all stages: what detection and segmentation stand on. With the option `stageNorms` they are
+   * normalised.
+   *
+   * @param x `[N, inChannels, H, W]`, as for {@linkcode ConvNeXt.forward}
+   * @returns for stage s `[N, dims[s], H / (stemSize 2^s), W / (stemSize 2^s)]`, extents rounded down
+   * @throws {RangeError} for another shape
+   *
+   * @example
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { init, zeros } from "@dcls/dcls";
+   * import { ConvNeXt } from "@dcls/dcls/models";
+   *
+   * await init();
+   * const backbone = new ConvNeXt({ depths: [1, 1], dims: [4, 8], dilatedKernelSize: 5, stageNorms: true });
+   * const maps = backbone.forwardFeatures(zeros([2, 3, 32, 32]));
+   * assert.deepEqual(maps.map(({ shape }) => shape), [[2, 4, 8, 8], [2, 8, 4, 4]]);
+   * ```
+   */
+  forwardFeatures(x: Tensor, options: ForwardOptions = {}): Tensor[] {
+    const { inspect = () => {} } = options;
+    return this.#runStages(x, inspect).map((map, stage) => {
+      const norm = this.stageNorms[stage];
+      if (!norm) return map;
+      const y = norm.forward(map);
+      inspect(`norm${stage}`, y);
+      return y;
+    });
+  }
+
+  /** The output of every stage. */
+  #runStages(x: Tensor, inspect: Inspect): Tensor[] {
     const { inChannels, stemSize, dims } = this.spec;
     const least = stemSize * 2 ** (dims.length - 1);
     const [, channels, height, width] = x.shape;
@@ -192,7 +174,7 @@ export class ConvNeXt extends Module {
       );
     }
     let y = x;
-    this.stages.forEach((blocks, stage) => {
+    return this.stages.map((blocks, stage) => {
       this.downsampleLayers[stage].forEach((layer, i) => {
         y = layer.forward(y);
         inspect(`downsample_layers.${stage}.${i}`, y);
@@ -200,14 +182,8 @@ export class ConvNeXt extends Module {
       blocks.forEach((block, i) => {
         y = block.forward(y, (name, output) => inspect(`stages.${stage}.${i}.${name}`, output));
       });
+      return y;
     });
-    y = globalAveragePool(y);
-    inspect("pool", y);
-    y = this.norm.forward(y);
-    inspect("norm", y);
-    y = this.head.forward(y);
-    inspect("head", y);
-    return y;
   }
 
   /**

@@ -36,16 +36,29 @@ export interface ConvNeXtOptions {
   sharePositions?: boolean;
   /** Standard deviation of the initial positions, in cells. Default 0.5, the paper's. */
   positionStd?: number;
-  /** Where the scale of each block's residual starts. Default 1e-6, ConvNeXt's. */
-  layerScale?: number;
+  /** Where the scale of each block's residual starts; 0 or null for no scale. Default 1e-6, ConvNeXt's. */
+  layerScale?: number | null;
+  /**
+   * Drop path: the probability that a sample skips the last block in training. From the first block, which none skips,
+   * it grows linearly. Default 0; ConvNeXt's training on ImageNet took 0.1 for Tiny, 0.4 for Small and 0.5 for Base.
+   */
+  dropPathRate?: number;
+  /**
+   * Whether the feature maps of {@linkcode ConvNeXt.forwardFeatures} go through LayerNorms of their own, `norm0`,
+   * `norm1` and so on, as in ConvNeXt's detection code. Logits do not depend on them. Default false.
+   */
+  stageNorms?: boolean;
   /** Standard deviation of the initial weights, but for those of `dcls`. Default 0.02, ConvNeXt's. */
   weightStd?: number;
-  /** Seed of the initial values. Default: a new one for every model. */
+  /** Seed of the initial values and of drop path. Default: a new one for every model. */
   seed?: number;
 }
 
 /** Checked options with every default filled in; `seed` is the model's business. */
-export type ConvNeXtSpec = Required<Omit<ConvNeXtOptions, "seed">>;
+export interface ConvNeXtSpec extends Required<Omit<ConvNeXtOptions, "seed" | "layerScale">> {
+  /** Where the scale of each block's residual starts; 0 for no scale. */
+  layerScale: number;
+}
 
 function refuse(name: string, rule: string, value: unknown): never {
   throw new RangeError(
@@ -79,6 +92,8 @@ export function convNeXtSpec(options: ConvNeXtOptions): ConvNeXtSpec {
   const dilatedKernelSize = checkOdd("dilatedKernelSize", options.dilatedKernelSize ?? 17);
   const nearest = Math.max(1, Math.round((dilatedKernelSize - 1) / Math.max(1, kernelSize - 1)));
   const sharePositions = options.sharePositions ?? true;
+  const dropPathRate = options.dropPathRate ?? 0;
+  if (!(dropPathRate >= 0 && dropPathRate < 1)) refuse("dropPathRate", "from 0 to below 1", dropPathRate);
   return {
     inChannels: positive("inChannels", options.inChannels ?? 3),
     classes: positive("classes", options.classes ?? 1000),
@@ -96,7 +111,9 @@ export function convNeXtSpec(options: ConvNeXtOptions): ConvNeXtSpec {
     version,
     sharePositions,
     positionStd: checkNumber("positionStd", options.positionStd ?? 0.5),
-    layerScale: checkNumber("layerScale", options.layerScale ?? 1e-6),
+    layerScale: options.layerScale === null ? 0 : checkNumber("layerScale", options.layerScale ?? 1e-6),
+    dropPathRate,
+    stageNorms: options.stageNorms ?? false,
     weightStd: checkNumber("weightStd", options.weightStd ?? 0.02),
   };
 }

@@ -14,7 +14,8 @@
  * ```
  * @module
  */
-export { ConvNeXt, ConvNeXtBlock, type ForwardOptions, type Inspect } from "./convnext.ts";
+export { ConvNeXt, type ForwardOptions } from "./convnext.ts";
+export { ConvNeXtBlock, type Inspect } from "./convnext_block.ts";
 export {
   CONV_KINDS,
   type ConvKind,

@@ -2,7 +2,7 @@
 import { anySeed } from "../create.ts";
 import { checkAxes, checkChannels, PADDING_MODES, type PaddingMode } from "../spec.ts";
 import type { Tensor } from "../tensor.ts";
-import { deriveSeed, fanIn, kaimingUniform } from "./initialize.ts";
+import { fanIn, initialValues } from "./initialize.ts";
 import { type ConvolutionLayer, convolve } from "./input.ts";
 import { Module } from "./module.ts";
 import { type Parameter, parameter } from "./parameter.ts";
@@ -23,7 +23,12 @@ export interface ConvOptions {
   bias?: boolean;
   /** Default `"zeros"`. */
   paddingMode?: PaddingMode;
-  /** Seed of the initial values (Kaiming-uniform with a = √5). Default: a new one for every layer. */
+  /**
+   * Standard deviation of normal initial weights, with a bias of 0, as ConvNeXt's 0.02. Default: Kaiming-uniform with
+   * a = √5 for both, as in PyTorch.
+   */
+  weightStd?: number;
+  /** Seed of the initial values. Default: a new one for every layer. */
   seed?: number;
 }
 
@@ -33,7 +38,8 @@ export abstract class ConvNd extends Module {
   readonly weight: Parameter;
   /** `[out]` */
   readonly bias: Parameter | null;
-  readonly #layer: ConvolutionLayer;
+  /** Channels, extents and how the layer convolves; lists have one entry per spatial axis. */
+  readonly spec: ConvolutionLayer;
 
   /** @ignore called by the classes that give it its axes */
   protected constructor(
@@ -57,13 +63,12 @@ export abstract class ConvNd extends Module {
     const stride = checkAxes(name, "stride", options.stride ?? 1, axes, 1);
     const padding = checkAxes(name, "padding", options.padding ?? 0, axes, 0);
     const dilation = checkAxes(name, "dilation", options.dilation ?? 1, axes, 1);
-    this.#layer = { name, inChannels, kernelSize, stride, padding, dilation, groups, paddingMode };
+    this.spec = { name, inChannels, kernelSize, stride, padding, dilation, groups, paddingMode };
     const shape = [outChannels, inChannels / groups, ...kernelSize];
     const fan = fanIn(shape);
-    this.weight = parameter("weight", kaimingUniform(shape, fan, deriveSeed(seed, 0)), shape);
-    this.bias = options.bias ?? true
-      ? parameter("bias", kaimingUniform([outChannels], fan, deriveSeed(seed, 1)), [outChannels])
-      : null;
+    const { weight, bias } = initialValues(shape, fan, seed, options.weightStd);
+    this.weight = parameter("weight", weight, shape);
+    this.bias = options.bias ?? true ? parameter("bias", bias, [outChannels]) : null;
   }
 
   /**
@@ -74,7 +79,7 @@ export abstract class ConvNd extends Module {
    * @throws {RangeError} as the Dcls layers do
    */
   override forward(x: Tensor): Tensor {
-    return convolve(this.#layer, x, () => this.weight, this.bias);
+    return convolve(this.spec, x, () => this.weight, this.bias);
   }
 }
 

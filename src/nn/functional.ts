@@ -179,11 +179,13 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon = 1e-
 }
 
 /**
- * shortcut + scale · x, with one scale per channel: ConvNeXt's layer scale and residual in one.
+ * shortcut + keep · scale · x, with one scale per channel and one keep per sample: ConvNeXt's layer scale, drop path
+ * and residual in one.
  *
  * @param shortcut `[N, C, ...spatial]`
  * @param x of the same shape
- * @param scale `[C]`
+ * @param scale `[C]`, or null for 1
+ * @param keep `[N]`, as {@linkcode DropPath} draws it, or null for 1; it has no gradient
  * @throws {RangeError} when the shapes do not fit one another
  *
  * @example
@@ -193,12 +195,25 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon = 1e-
  * import { scaleResidual } from "@dcls/dcls/nn";
  *
  * await init();
- * const y = scaleResidual(tensor([1, 1], [1, 2]), tensor([2, 3], [1, 2]), tensor([10, 100], [2]));
- * assert.deepEqual([...await y.data()], [21, 301]);
+ * const shortcut = tensor([1, 1, 1, 1], [2, 2]), x = tensor([2, 3, 2, 3], [2, 2]), scale = tensor([10, 100], [2]);
+ * assert.deepEqual([...await scaleResidual(shortcut, x, scale).data()], [21, 301, 21, 301]);
+ * const y = scaleResidual(shortcut, x, scale, tensor([0, 2], [2])); // the first sample was dropped
+ * assert.deepEqual([...await y.data()], [1, 1, 41, 601]);
  * ```
  */
-export function scaleResidual(shortcut: Tensor, x: Tensor, scale: Tensor): Tensor {
-  return apply(scaleResidualOp, [shortcut, x, scale], {});
+export function scaleResidual(
+  shortcut: Tensor,
+  x: Tensor,
+  scale: Tensor | null,
+  keep: Tensor | null = null,
+): Tensor {
+  if (!keep) return scale ? apply(scaleResidualOp, [shortcut, x, scale], {}) : shortcut.add(x);
+  // The samples side by side, as channels of one: each has its own scale for each of its channels.
+  const scales = scale
+    ? pointwise(keep.reshape([-1, 1]), scale.reshape([-1, 1])).reshape([keep.size * scale.size])
+    : keep;
+  const beside = (images: Tensor): Tensor => images.reshape([1, scales.size, images.size / scales.size]);
+  return apply(scaleResidualOp, [beside(shortcut), beside(x), scales], {}).reshape(x.shape);
 }
 
 /**

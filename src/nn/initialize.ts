@@ -23,7 +23,24 @@ export function kaimingUniform(shape: Shape, fan: number, seed: number): Float32
 
 /** Normal numbers of mean 0. (ConvNeXt cuts its own of std 0.02 at ±2, a hundred deviations away.) */
 export function normal(shape: Shape, std: number, seed: number): Float32Array {
-  return fillNormal(new Float32Array(sizeOf(shape)), seed, 0, std);
+  const values = new Float32Array(sizeOf(shape));
+  return std === 0 ? values : fillNormal(values, seed, 0, std); // a model that is only counted asks for zeros
+}
+
+/** What a dense layer starts with: Kaiming-uniform weight and bias, or with `weightStd` normal weights and a bias of 0. */
+export function initialValues(
+  weightShape: Shape,
+  fan: number,
+  seed: number,
+  weightStd?: number,
+): { weight: Float32Array; bias: Float32Array } {
+  const biasShape = weightShape.slice(0, 1);
+  return weightStd === undefined
+    ? {
+      weight: kaimingUniform(weightShape, fan, deriveSeed(seed, 0)),
+      bias: kaimingUniform(biasShape, fan, deriveSeed(seed, 1)),
+    }
+    : { weight: normal(weightShape, weightStd, seed), bias: new Float32Array(weightShape[0]) };
 }
 
 /** `[axes, ...]`, each axis clamped to its bounds. */

@@ -7,15 +7,21 @@ const AXIS_NAMES = [["L"], ["H", "W"], ["D", "H", "W"]];
 
 /** What a layer tells about its convolution; lists have one entry per spatial axis. */
 export interface ConvolutionLayer {
-  /** Class name, for messages. */
+  /** Class name. */
   readonly name: string;
+  /** Channels of the input. */
   readonly inChannels: number;
   /** Extents of the kernel, without dilation. */
   readonly kernelSize: Shape;
+  /** Step of the convolution. */
   readonly stride: Shape;
+  /** Cells added on both sides. */
   readonly padding: Shape;
+  /** Distance of neighbouring kernel cells. */
   readonly dilation: Shape;
+  /** Groups of channels; `inChannels` for a depthwise layer. */
   readonly groups: number;
+  /** How the input is extended beyond its borders. */
   readonly paddingMode: PaddingMode;
 }
 

@@ -3,7 +3,7 @@ import { anySeed } from "../create.ts";
 import { checkChannels, shapeText } from "../spec.ts";
 import type { Tensor } from "../tensor.ts";
 import { pointwise } from "./functional.ts";
-import { deriveSeed, kaimingUniform } from "./initialize.ts";
+import { initialValues } from "./initialize.ts";
 import { Module } from "./module.ts";
 import { type Parameter, parameter } from "./parameter.ts";
 
@@ -11,6 +11,11 @@ import { type Parameter, parameter } from "./parameter.ts";
 export interface LinearOptions {
   /** Whether the layer adds a learnable bias. Default true. */
   bias?: boolean;
+  /**
+   * Standard deviation of normal initial weights, with a bias of 0, as ConvNeXt's 0.02. Default: Kaiming-uniform with
+   * a = √5 for both, as in PyTorch.
+   */
+  weightStd?: number;
   /** Seed of the initial values. Default: a new one for every layer. */
   seed?: number;
 }
@@ -42,12 +47,11 @@ export class Pointwise extends Module {
   constructor(inChannels: number, outChannels: number, options: LinearOptions = {}) {
     super();
     checkChannels(new.target.name, inChannels, outChannels, 1);
-    const { bias = true, seed = anySeed() } = options;
+    const { seed = anySeed(), weightStd } = options;
     const shape = [outChannels, inChannels];
-    this.weight = parameter("weight", kaimingUniform(shape, inChannels, deriveSeed(seed, 0)), shape);
-    this.bias = bias
-      ? parameter("bias", kaimingUniform([outChannels], inChannels, deriveSeed(seed, 1)), [outChannels])
-      : null;
+    const { weight, bias } = initialValues(shape, inChannels, seed, weightStd);
+    this.weight = parameter("weight", weight, shape);
+    this.bias = options.bias ?? true ? parameter("bias", bias, [outChannels]) : null;
   }
 
   /**

@@ -16,7 +16,9 @@
 export { Dcls1d, Dcls2_1d, Dcls2d, Dcls2dK1d, Dcls3_1d, Dcls3d } from "./dcls.ts";
 export { DclsNd, type InitialParameters } from "./dcls_nd.ts";
 export { Conv1d, Conv2d, Conv3d, ConvNd, type ConvOptions } from "./conv.ts";
+export type { ConvolutionLayer } from "./input.ts";
 export { Linear, type LinearOptions, Pointwise } from "./linear.ts";
+export { DropPath, type DropPathOptions } from "./drop_path.ts";
 export { LayerNorm, type LayerNormOptions } from "./layer_norm.ts";
 export { Module, type ModuleChild } from "./module.ts";
 export { Parameter, parameter } from "./parameter.ts";

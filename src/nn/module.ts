@@ -47,8 +47,56 @@ function isChild(value: unknown): value is ModuleChild {
  * ```
  */
 export abstract class Module {
+  #training = true;
+
   /** Runs the module. Queues work; nothing waits. */
   abstract forward(x: Tensor): Tensor;
+
+  /** Whether the module trains, as it does at first, or is evaluated. Drop path acts in training alone. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /**
+   * Sets this module and all within it to training, as in PyTorch.
+   * @param mode false for evaluation
+   *
+   * @example
+   * ```ts
+   * import assert from "node:assert/strict";
+   * import { init } from "@dcls/dcls";
+   * import { DropPath } from "@dcls/dcls/nn";
+   *
+   * await init();
+   * const layer = new DropPath(0.5);
+   * assert(layer.training && !layer.eval().training && layer.train().training);
+   * ```
+   */
+  train(mode = true): this {
+    for (const [, module] of this.namedModules()) module.#training = mode;
+    return this;
+  }
+
+  /** Sets this module and all within it to evaluation: `train(false)`. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /**
+   * Makes the random layers within (drop path) draw as at this step: the same seed and step draw the same, so that a
+   * resumed run goes on as if it had not been stopped. Each forward pass in training then goes one step further.
+   *
+   * @param step passes before it, an integer from 0
+   * @throws {RangeError} for another number
+   */
+  setStep(step: number): void {
+    if (!Number.isInteger(step) || step < 0 || step >= 2 ** 32) {
+      throw new RangeError(
+        `Cannot set the step of ${this.constructor.name}: it must be an integer from 0 to 2^32 - 1, got ${step}`,
+      );
+    }
+    for (const [, module] of this.namedModules()) module.setOwnStep(step);
+  }
 
   /** The parts by name. Default: the public fields that hold parameters, modules or lists of them. */
   children(): Readonly<Record<string, ModuleChild>> {
@@ -67,6 +115,9 @@ export abstract class Module {
 
   /** Clamps the module's own parameters, where they have bounds. */
   protected clampOwn(): void {}
+
+  /** Sets what the module itself draws next, where it draws. */
+  protected setOwnStep(_step: number): void {}
 
   /** This module and all within it, with their paths; the path of this one is `""`. */
   namedModules(): [string, Module][] {
