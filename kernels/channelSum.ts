@@ -10,9 +10,22 @@
  *
  * A first version had a workgroup with its tree for every 512 elements and divided by P to find them: 4.2 ms against
  * 1.0 ms on [128, 16, 14, 14] (llvmpipe, where each barrier switches coroutines).
+ * a and b may be float16 (`storage`), out too (`to`); sums are float32.
  * The order of the additions is fixed: results repeat.
  */
-import { bindings, flatId, type Kernel, main, parameters, treeSum, unroll } from "./kernel.ts";
+import {
+  arrayOf,
+  bindings,
+  flatId,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  type Storage,
+  store,
+  treeSum,
+  unroll,
+} from "./kernel.ts";
 
 const SAMPLES_SIZE = 64;
 const PLANES_SIZE = 128;
@@ -20,14 +33,16 @@ const EACH = 8;
 
 type Binding = [name: string, type: string, access: "read" | "read_write"];
 
-const inputs = (product: boolean): Binding[] =>
-  (product ? ["a", "b"] : ["a"]).map((name) => [name, "array<f32>", "read"]);
-const add = (product: boolean, i: string): string =>
-  product ? `{ let i = ${i}; s += a[i] * b[i]; }` : `s += a[${i}];`;
+const inputs = (product: boolean, storage: Storage): Binding[] =>
+  (product ? ["a", "b"] : ["a"]).map((name) => [name, arrayOf(storage), "read"]);
+const add = (product: boolean, storage: Storage, i: string): string =>
+  product
+    ? `{ let i = ${i}; s += ${load(storage, "a", "i")} * ${load(storage, "b", "i")}; }`
+    : `s += ${load(storage, "a", i)};`;
 
 /** Stage 1. */
-export function sumSamples(product: boolean): Kernel {
-  const list = [...inputs(product), ["partial", "array<f32>", "read_write"]] as Binding[];
+export function sumSamples(product: boolean, storage: Storage = "f32"): Kernel {
+  const list = [...inputs(product, storage), ["partial", "array<f32>", "read_write"]] as Binding[];
   return {
     label: "channelSum samples",
     workgroupSize: SAMPLES_SIZE,
@@ -42,17 +57,17 @@ let end = min((g.z + 1u) * parameters.run, parameters.samples) * size + id;
 var s = 0.0;
 var at = g.z * parameters.run * size + id;
 for (; at + ${EACH - 1}u * size < end; at += ${EACH}u * size) {
-${unroll(EACH, (n) => add(product, `at + ${n}u * size`))}
+${unroll(EACH, (n) => add(product, storage, `at + ${n}u * size`))}
 }
-for (; at < end; at += size) { ${add(product, "at")} }
+for (; at < end; at += size) { ${add(product, storage, "at")} }
 partial[g.z * size + id] = s;
 }`,
   };
 }
 
 /** Stage 2. */
-export function sumPlanes(product: boolean): Kernel {
-  const list = [...inputs(product), ["out", "array<f32>", "read_write"]] as Binding[];
+export function sumPlanes(product: boolean, storage: Storage = "f32", to: Storage = "f32"): Kernel {
+  const list = [...inputs(product, storage), ["out", arrayOf(to), "read_write"]] as Binding[];
   const fields = {
     samples: "u32",
     channels: "u32",
@@ -75,12 +90,14 @@ var s = 0.0;
 if (c < parameters.channels) {
 for (var n = t >> parameters.shift; n < parameters.samples; n += ${PLANES_SIZE}u >> parameters.shift) {
 let plane = (n * parameters.channels + c) * parameters.pixels;
-for (var p = t & (width - 1u); p < parameters.pixels; p += width) { ${add(product, "plane + p")} }
+for (var p = t & (width - 1u); p < parameters.pixels; p += width) { ${add(product, storage, "plane + p")} }
 }
 }
 sums[t] = s;
 ${treeSum("sums", PLANES_SIZE)}
-if (t == 0u && c < parameters.channels) { out[parameters.first + c] = sums[0] * parameters.scale; }
+if (t == 0u && c < parameters.channels) { ${
+      store(to, "out", "parameters.first + c", "sums[0] * parameters.scale")
+    } }
 }`,
   };
 }

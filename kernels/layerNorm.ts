@@ -1,6 +1,6 @@
 /**
  * layerNorm over the channels of a pixel: u[c] = (x[c] - mean) r, r = 1 / sqrt(variance + epsilon), y = u weight + bias.
- * x, y, dx, dy are [N, C, P], weight, bias [C]. C and P are constants of the code.
+ * x, y, dx, dy are [N, C, P], float32 or float16 (`storage`), weight, bias [C]. C and P are constants of the code.
  *
  * `layerNorm`: x, weight, bias, y, parameters { pixels: N * P, epsilon }. One invocation a pixel, so that neighbours
  * read neighbours. Up to FORWARD_CHANNELS channels stay in registers: every element is read once. Beyond, they are read
@@ -16,7 +16,20 @@
  * `layerNormBackwardParameters`: x, dy, statistics, partialWeight, partialBias, parameters { size: C * P, samples, run }.
  *   One invocation an element of [C, P] and chunk. For many channels, whose sums would not fit the registers.
  */
-import { bindings, flatId, float, type Kernel, main, parameters, range, unroll } from "./kernel.ts";
+import {
+  arrayOf,
+  bindings,
+  flatId,
+  float,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  range,
+  type Storage,
+  store,
+  unroll,
+} from "./kernel.ts";
 
 const SIZE = 64;
 const EACH = 8;
@@ -24,8 +37,10 @@ const EACH = 8;
 const FORWARD_CHANNELS = 96;
 
 type Binding = [name: string, type: string, access: "read" | "read_write"];
-const reads = (...names: string[]): Binding[] => names.map((name) => [name, "array<f32>", "read"]);
-const writes = (...names: string[]): Binding[] => names.map((name) => [name, "array<f32>", "read_write"]);
+const reads = (storage: Storage, ...names: string[]): Binding[] =>
+  names.map((name) => [name, arrayOf(storage), "read"]);
+const writes = (storage: Storage, ...names: string[]): Binding[] =>
+  names.map((name) => [name, arrayOf(storage), "read_write"]);
 
 /** A sum as a tree: short chains for the compiler to overlap, and a rounding error that grows with the logarithm. */
 function sumOf(terms: readonly string[]): string {
@@ -50,8 +65,8 @@ function channelLoop(C: number, body: (c: string) => string): string {
 const pixelBase = (C: number, P: number): string => `let base = id / ${P}u * ${C * P}u + id % ${P}u;`;
 
 /** The centred channels d0, d1, ... and r, from x in memory. */
-const normalise = (C: number, P: number): string => `
-${unroll(C, (c) => `let x${c} = x[base + ${c * P}u];`)}
+const normalise = (C: number, P: number, storage: Storage): string => `
+${unroll(C, (c) => `let x${c} = ${load(storage, "x", `base + ${c * P}u`)};`)}
 let mean = ${meanOf(C, (c) => `x${c}`)};
 ${unroll(C, (c) => `let d${c} = x${c} - mean;`)}
 let r = inverseSqrt(${meanOf(C, (c) => `d${c} * d${c}`)} + parameters.epsilon);`;
@@ -64,22 +79,28 @@ const kernel = (label: string, code: string): Kernel => ({
 });
 
 /** y. */
-export function layerNorm(C: number, P: number): Kernel {
-  const registers = `${normalise(C, P)}
-${unroll(C, (c) => `y[base + ${c * P}u] = fma(d${c} * r, weight[${c}], bias[${c}]);`)}`;
-  const loops = `let shift = x[base];
+export function layerNorm(C: number, P: number, storage: Storage = "f32"): Kernel {
+  const at = (index: string): string => load(storage, "x", index);
+  const registers = `${normalise(C, P, storage)}
+${unroll(C, (c) => store(storage, "y", `base + ${c * P}u`, `fma(d${c} * r, weight[${c}], bias[${c}])`))}`;
+  const loops = `let shift = ${at("base")};
 var s = 0.0;
 var squares = 0.0;
-${channelLoop(C, (c) => `{ let d = x[base + ${c} * ${P}u] - shift; s += d; squares = fma(d, d, squares); }`)}
+${
+    channelLoop(C, (c) =>
+      `{ let d = ${at(`base + ${c} * ${P}u`)} - shift; s += d; squares = fma(d, d, squares); }`)
+  }
 let m = s * ${float(1 / C)};
 let r = inverseSqrt(max(squares * ${float(1 / C)} - m * m, 0.0) + parameters.epsilon);
 ${
     channelLoop(C, (c) =>
-      `{ let i = base + ${c} * ${P}u; y[i] = fma((x[i] - shift - m) * r, weight[${c}], bias[${c}]); }`)
+      `{ let i = base + ${c} * ${P}u; ${
+        store(storage, "y", "i", `fma((${at("i")} - shift - m) * r, weight[${c}], bias[${c}])`)
+      } }`)
   }`;
   return kernel(
     `layerNorm ${C}x${P}`,
-    `${bindings(...reads("x", "weight", "bias"), ...writes("y"))}
+    `${bindings(...reads(storage, "x"), ...reads("f32", "weight", "bias"), ...writes(storage, "y"))}
 ${parameters(4, { pixels: "u32", epsilon: "f32" })}
 ${main(SIZE)} {
 ${flatId(SIZE)}
@@ -91,10 +112,17 @@ ${C <= FORWARD_CHANNELS ? registers : loops}
 }
 
 /** dx, and dweight and dbias summed over the samples of a chunk. */
-export function layerNormBackward(C: number, P: number): Kernel {
+export function layerNormBackward(C: number, P: number, storage: Storage = "f32"): Kernel {
   return kernel(
     `layerNormBackward ${C}x${P}`,
-    `${bindings(...reads("x", "dy", "weight"), ...writes("dx", "partialWeight", "partialBias"))}
+    `${
+      bindings(
+        ...reads(storage, "x", "dy"),
+        ...reads("f32", "weight"),
+        ...writes(storage, "dx"),
+        ...writes("f32", "partialWeight", "partialBias"),
+      )
+    }
 ${parameters(6, { samples: "u32", run: "u32", chunks: "u32", epsilon: "f32" })}
 ${main(SIZE)} {
 ${flatId(SIZE)}
@@ -105,13 +133,16 @@ let end = min((chunk + 1u) * parameters.run, parameters.samples);
 ${unroll(C, (c) => `var sumWeight${c} = 0.0; var sumBias${c} = 0.0;`)}
 for (var n = chunk * parameters.run; n < end; n++) {
 let base = n * ${C * P}u + p;
-${normalise(C, P)}
-${unroll(C, (c) => `let g${c} = dy[base + ${c * P}u]; let h${c} = g${c} * weight[${c}];`)}
+${normalise(C, P, storage)}
+${
+      unroll(C, (c) =>
+        `let g${c} = ${load(storage, "dy", `base + ${c * P}u`)}; let h${c} = g${c} * weight[${c}];`)
+    }
 let meanH = ${meanOf(C, (c) => `h${c}`)};
 let meanHD = ${meanOf(C, (c) => `h${c} * d${c}`)} * r * r;
 ${
       unroll(C, (c) =>
-        `dx[base + ${c * P}u] = r * (h${c} - meanH - d${c} * meanHD);
+        `${store(storage, "dx", `base + ${c * P}u`, `r * (h${c} - meanH - d${c} * meanHD)`)}
 sumWeight${c} = fma(g${c} * r, d${c}, sumWeight${c}); sumBias${c} += g${c};`)
     }
 }
@@ -125,18 +156,26 @@ ${
 }
 
 /** dx and the statistics of every pixel. */
-export function layerNormBackwardInput(C: number, P: number): Kernel {
+export function layerNormBackwardInput(C: number, P: number, storage: Storage = "f32"): Kernel {
   const h = (c: string): string =>
-    `let i = base + ${c} * ${P}u; let d = x[i] - shift; let h = dy[i] * weight[${c}];`;
+    `let i = base + ${c} * ${P}u; let d = ${load(storage, "x", "i")} - shift; ` +
+    `let h = ${load(storage, "dy", "i")} * weight[${c}];`;
   return kernel(
     `layerNormBackwardInput ${C}x${P}`,
-    `${bindings(...reads("x", "dy", "weight"), ...writes("dx"), ["statistics", "array<vec2f>", "read_write"])}
+    `${
+      bindings(
+        ...reads(storage, "x", "dy"),
+        ...reads("f32", "weight"),
+        ...writes(storage, "dx"),
+        ["statistics", "array<vec2f>", "read_write"],
+      )
+    }
 ${parameters(5, { pixels: "u32", epsilon: "f32" })}
 ${main(SIZE)} {
 ${flatId(SIZE)}
 if (id >= parameters.pixels) { return; }
 ${pixelBase(C, P)}
-let shift = x[base];
+let shift = ${load(storage, "x", "base")};
 var s = 0.0;
 var squares = 0.0;
 var sumH = 0.0;
@@ -149,24 +188,21 @@ let m = s * ${float(1 / C)};
 let r = inverseSqrt(max(squares * ${float(1 / C)} - m * m, 0.0) + parameters.epsilon);
 let meanH = sumH * ${float(1 / C)};
 let meanHD = (sumHD - m * sumH) * ${float(1 / C)} * r * r;
-${channelLoop(C, (c) => `{ ${h(c)} dx[i] = r * (h - meanH - (d - m) * meanHD); }`)}
+${channelLoop(C, (c) => `{ ${h(c)} ${store(storage, "dx", "i", "r * (h - meanH - (d - m) * meanHD)")} }`)}
 statistics[id] = vec2f(shift + m, r);
 }`,
   );
 }
 
 /** dweight and dbias summed over the samples of a chunk, from the statistics. */
-export function layerNormBackwardParameters(P: number): Kernel {
+export function layerNormBackwardParameters(P: number, storage: Storage = "f32"): Kernel {
   return kernel(
     `layerNormBackwardParameters ${P}`,
     `${
       bindings(
-        ...reads("x", "dy"),
+        ...reads(storage, "x", "dy"),
         ["statistics", "array<vec2f>", "read"],
-        ...writes(
-          "partialWeight",
-          "partialBias",
-        ),
+        ...writes("f32", "partialWeight", "partialBias"),
       )
     }
 ${parameters(5, { size: "u32", samples: "u32", run: "u32" })}
@@ -180,8 +216,9 @@ var sumBias = 0.0;
 for (var n = g.z * parameters.run; n < end; n++) {
 let i = n * size + id;
 let s = statistics[n * ${P}u + id % ${P}u];
-sumWeight = fma(dy[i] * s.y, x[i] - s.x, sumWeight);
-sumBias += dy[i];
+let g = ${load(storage, "dy", "i")};
+sumWeight = fma(g * s.y, ${load(storage, "x", "i")} - s.x, sumWeight);
+sumBias += g;
 }
 partialWeight[g.z * size + id] = sumWeight;
 partialBias[g.z * size + id] = sumBias;

@@ -5,12 +5,23 @@
  * images beyond either border; replicate's border cells are copied by the whole margin.
  *
  * Bindings: x [planes, ...input], y [planes, ...padded], parameters { count: elements of y }; backward: dy, dx, parameters
- * { count: elements of dx }. Extents are constants of the code: they divide. One invocation an element of the output,
+ * { count: elements of dx }; all of them float32 or float16 (`storage`). Extents are constants of the code: they divide. One invocation an element of the output,
  * which in the backward gathers, so that nothing is added by two invocations and results repeat.
  */
 import type { PadAttributes } from "../src/ops/pad.ts";
 import type { Shape } from "../src/spec.ts";
-import { bindings, flatId, type Kernel, main, parameters, range } from "./kernel.ts";
+import {
+  arrayOf,
+  bindings,
+  flatId,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  range,
+  type Storage,
+  store,
+} from "./kernel.ts";
 
 const SIZE = 64;
 
@@ -68,6 +79,7 @@ function mostCopies({ extents, padding, mode }: PadGeometry, a: number): number 
 function make(
   label: string,
   geometry: PadGeometry,
+  storage: Storage,
   from: string,
   to: string,
   before: string,
@@ -77,7 +89,7 @@ function make(
     label: `${label} ${geometry.mode}`,
     workgroupSize: SIZE,
     workgroupBytes: 0,
-    code: `${bindings([from, "array<f32>", "read"], [to, "array<f32>", "read_write"])}
+    code: `${bindings([from, arrayOf(storage), "read"], [to, arrayOf(storage), "read_write"])}
 ${parameters(2, { count: "u32" })}
 ${before}
 ${main(SIZE)} {
@@ -89,7 +101,7 @@ ${body}
 }
 
 /** y. */
-export function pad(geometry: PadGeometry): Kernel {
+export function pad(geometry: PadGeometry, storage: Storage = "f32"): Kernel {
   const { extents, padding, mode } = geometry;
   const sources = extents.map((extent, a) =>
     `let s${a} = ${source(mode, `(i${a} - ${padding[a]})`, extent)};`
@@ -97,17 +109,18 @@ export function pad(geometry: PadGeometry): Kernel {
   return make(
     "pad",
     geometry,
+    storage,
     "x",
     "y",
     "",
     `${coordinates(padded(geometry))}
 ${sources.join("\n")}
-y[id] = x[${flat(extents, "s")}];`,
+${store(storage, "y", "id", load(storage, "x", flat(extents, "s")))}`,
   );
 }
 
 /** dx. */
-export function padBackward(geometry: PadGeometry): Kernel {
+export function padBackward(geometry: PadGeometry, storage: Storage = "f32"): Kernel {
   const { extents } = geometry;
   const axes = range(extents.length);
   const loops = axes.map((a) =>
@@ -118,14 +131,15 @@ if (c${a} < 0) { continue; }`
   return make(
     "padBackward",
     geometry,
+    storage,
     "dy",
     "dx",
     axes.map((a) => copies(geometry, a)).join("\n"),
     `${coordinates(extents)}
 var s = 0.0;
 ${loops.join("\n")}
-s += dy[${flat(padded(geometry), "c")}];
+s += ${load(storage, "dy", flat(padded(geometry), "c"))};
 ${"}".repeat(extents.length)}
-dx[id] = s;`,
+${store(storage, "dx", "id", "s")}`,
   );
 }

@@ -1,17 +1,30 @@
 /**
  * scaleResidual: y[n, c, p] = shortcut[n, c, p] + scale[c] x[n, c, p]. C and P are constants of the code: they divide.
  *
- * `scaleResidual`: shortcut, x, scale [C], y, parameters { count }. One invocation an element. (One a pixel and 16
- *   channels, for fewer divisions and shared scales, took 2.0 ms against 1.3 on [128, 16, 14, 14]: llvmpipe loads lane by
- *   lane, in as many small loops as the code has loads, and long code predicts their ends worse.)
+ * shortcut, x, y, dy and dx may be float16 (`storage`), what belongs to the scale is float32.
+ *
+ * `scaleResidual`: shortcut, x, scale [C], y, parameters { count }. An elementwise kernel. (One invocation a pixel and 16
+ *   channels, for fewer divisions and shared scales, took 2.0 ms against 1.3 of one invocation an element on
+ *   [128, 16, 14, 14]: llvmpipe loads lane by lane, in as many small loops as the code has loads.)
  * `scaleResidualBackward`: dx = scale dy, and partialScale [chunks, C, P], dy x summed over the samples of a chunk.
  *   x, dy, scale, dx, partialScale, parameters { samples, run, chunks }. One invocation a pixel position, a chunk and a
  *   block of channels: it walks the samples, so that x and dy are read once for both. (dshortcut is dy itself.)
  */
-import { bindings, flatId, type Kernel, main, parameters, unroll } from "./kernel.ts";
+import { elementwise } from "./elementwise.ts";
+import {
+  arrayOf,
+  bindings,
+  flatId,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  type Storage,
+  store,
+  unroll,
+} from "./kernel.ts";
 
 const SIZE = 64;
-const FORWARD_SIZE = 256;
 
 /** Channels of one invocation of the backward: the largest divisor of C up to 4. */
 export function scaleResidualBlock(C: number): number {
@@ -21,30 +34,18 @@ export function scaleResidualBlock(C: number): number {
 }
 
 /** y. */
-export function scaleResidual(C: number, P: number): Kernel {
-  return {
+export function scaleResidual(C: number, P: number, storage: Storage = "f32"): Kernel {
+  return elementwise({
     label: `scaleResidual ${C}x${P}`,
-    workgroupSize: FORWARD_SIZE,
-    workgroupBytes: 0,
-    code: `${
-      bindings(
-        ["shortcut", "array<f32>", "read"],
-        ["x", "array<f32>", "read"],
-        ["scale", "array<f32>", "read"],
-        ["y", "array<f32>", "read_write"],
-      )
-    }
-${parameters(4, { count: "u32" })}
-${main(FORWARD_SIZE)} {
-${flatId(FORWARD_SIZE)}
-if (id >= parameters.count) { return; }
-y[id] = fma(scale[id / ${P}u % ${C}u], x[id], shortcut[id]);
-}`,
-  };
+    inputs: [{ name: "shortcut", storage }, { name: "x", storage }],
+    more: { name: "scale", element: `scale_s[i / ${P}u % ${C}u]` },
+    output: { name: "y", storage },
+    value: "fma(scale, x, shortcut)",
+  });
 }
 
 /** dx and the partial sums of dscale. */
-export function scaleResidualBackward(C: number, P: number): Kernel {
+export function scaleResidualBackward(C: number, P: number, storage: Storage = "f32"): Kernel {
   const block = scaleResidualBlock(C);
   return {
     label: `scaleResidualBackward ${C}x${P}`,
@@ -52,10 +53,10 @@ export function scaleResidualBackward(C: number, P: number): Kernel {
     workgroupBytes: 0,
     code: `${
       bindings(
-        ["x", "array<f32>", "read"],
-        ["dy", "array<f32>", "read"],
+        ["x", arrayOf(storage), "read"],
+        ["dy", arrayOf(storage), "read"],
         ["scale", "array<f32>", "read"],
-        ["dx", "array<f32>", "read_write"],
+        ["dx", arrayOf(storage), "read_write"],
         ["partialScale", "array<f32>", "read_write"],
       )
     }
@@ -72,8 +73,9 @@ for (var n = chunk * parameters.run; n < end; n++) {
 let base = n * ${C * P}u + at;
 ${
       unroll(block, (i) =>
-        `let g${i} = dy[base + ${i * P}u]; dx[base + ${i * P}u] = scale${i} * g${i}; ` +
-        `sum${i} = fma(g${i}, x[base + ${i * P}u], sum${i});`)
+        `let g${i} = ${load(storage, "dy", `base + ${i * P}u`)}; ` +
+        store(storage, "dx", `base + ${i * P}u`, `scale${i} * g${i}`) +
+        ` sum${i} = fma(g${i}, ${load(storage, "x", `base + ${i * P}u`)}, sum${i});`)
     }
 }
 ${unroll(block, (i) => `partialScale[chunk * ${C * P}u + at + ${i * P}u] = sum${i};`)}

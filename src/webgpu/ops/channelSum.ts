@@ -1,8 +1,11 @@
 /** channelSum on WebGPU: the reduction behind the gradients of biases and of per-channel scales. */
 import { sumPlanes as planesKernel, sumSamples as samplesKernel } from "../../../kernels/channelSum.ts";
 import { type BufferView, type GpuBuffer, part, whole } from "../buffers.ts";
+import type { Storage } from "../../../kernels/kernel.ts";
+import type { DType } from "../../dtype.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
+import { bytesOf, storageOf } from "./op.ts";
 
 /** Invocations wanted before a batch is cut no further. */
 const INVOCATIONS = 16384;
@@ -18,7 +21,7 @@ export function sampleChunks(gpu: Gpu, samples: number, size: number): { run: nu
   return { run, chunks: Math.ceil(samples / run) };
 }
 
-/** out[first + c] = scale * sum over n, p of a[n, c, p] (times b[n, c, p]), one workgroup a channel. */
+/** out[first + c] = scale * sum over n, p of a[n, c, p] (times b[n, c, p]), one workgroup a channel; out is kept as `to`. */
 export function sumPlanes(
   gpu: Gpu,
   inputs: readonly BufferView[],
@@ -28,8 +31,13 @@ export function sumPlanes(
   C: number,
   P: number,
   scale = 1,
+  storage: Storage = "f32",
+  to: Storage = "f32",
 ): void {
-  const kernel = gpu.kernel(`channelSum planes ${inputs.length}`, () => planesKernel(inputs.length === 2));
+  const kernel = gpu.kernel(
+    `channelSum planes ${inputs.length} ${storage} ${to}`,
+    () => planesKernel(inputs.length === 2, storage, to),
+  );
   const shift = Math.min(Math.ceil(Math.log2(P)), Math.log2(kernel.workgroupSize));
   const words = [N, C, P, shift, first, { f32: scale }];
   gpu.dispatch(kernel, [...inputs, whole(out)], flatGroups(C, gpu.limits), words);
@@ -46,9 +54,10 @@ export function addSlices(gpu: Gpu, sums: GpuBuffer, slices: number, C: number):
 }
 
 /**
- * out[c] = sum over n, p of a[n, c, p], times b[n, c, p] where b is given, as a new buffer of C elements.
+ * out[c] = sum over n, p of a[n, c, p], times b[n, c, p] where b is given, as a new float32 buffer of C elements.
  * @param a `[N, C, P]`
  * @param b of the same shape, or null
+ * @param dtype of a and b
  */
 export function channelSum(
   gpu: Gpu,
@@ -57,14 +66,18 @@ export function channelSum(
   N: number,
   C: number,
   P: number,
+  dtype: DType = "float32",
 ): GpuBuffer {
-  const size = C * P;
-  const kernel = gpu.kernel(`channelSum samples ${b !== null}`, () => samplesKernel(b !== null));
-  const slices = size === 0 ? [] : batchSlices(N, [4 * size], gpu.limits);
+  const size = C * P, itemBytes = bytesOf({ dtype }) * size, storage = storageOf({ dtype });
+  const kernel = gpu.kernel(
+    `channelSum samples ${b !== null} ${storage}`,
+    () => samplesKernel(b !== null, storage),
+  );
+  const slices = size === 0 ? [] : batchSlices(N, [itemBytes], gpu.limits);
   const sums = gpu.buffers.take(4 * C * slices.length, "channelSum");
   slices.forEach(({ first, count }, i) => {
-    const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, 4 * size));
-    if (count < leastRun(gpu)) return sumPlanes(gpu, inputs, sums, i * C, count, C, P);
+    const inputs = (b ? [a, b] : [a]).map((buffer) => part(buffer, first, count, itemBytes));
+    if (count < leastRun(gpu)) return sumPlanes(gpu, inputs, sums, i * C, count, C, P, 1, storage);
     const { run, chunks } = sampleChunks(gpu, count, size);
     const partial = gpu.buffers.take(4 * size * chunks, "channelSum");
     const [x, y] = flatGroups(Math.ceil(size / kernel.workgroupSize), gpu.limits);

@@ -58,9 +58,17 @@ export function bytesOf({ dtype = "float32" }: { readonly dtype?: DType }): numb
 /**
  * Runs of elements for elementwise kernels, each within one binding of every buffer.
  * @param elementBytes of each buffer; default: float32 alone
+ * @param period a run begins at a multiple of it; default 1
  */
-export function flatSlices(gpu: Gpu, elements: number, elementBytes: readonly number[] = [4]): Slice[] {
-  const block = gpu.limits.minStorageBufferOffsetAlignment / Math.min(...elementBytes);
+export function flatSlices(
+  gpu: Gpu,
+  elements: number,
+  elementBytes: readonly number[] = [4],
+  period = 1,
+): Slice[] {
+  const block = period === 1
+    ? gpu.limits.minStorageBufferOffsetAlignment / Math.min(...elementBytes)
+    : period;
   const blockBytes = elementBytes.map((bytes) => bytes * block);
   return batchSlices(Math.ceil(elements / block), blockBytes, gpu.limits).map(({ first, count }) => ({
     first: first * block,
@@ -76,16 +84,20 @@ export interface Elements {
   readonly single?: boolean;
 }
 
-/** Dispatches an elementwise kernel over all elements; `buffers` in the order of its bindings. */
+/**
+ * Dispatches an elementwise kernel over all elements; `buffers` in the order of its bindings.
+ * @param period elements after which the kernel does the same again: slices begin there. Default 1
+ */
 export function overElements(
   gpu: Gpu,
   kernel: Kernel,
   elements: number,
   buffers: readonly Elements[],
   words: readonly Word[] = [],
+  period = 1,
 ): void {
   const bytes = buffers.filter(({ single }) => !single).map(bytesOf);
-  for (const { first, count } of flatSlices(gpu, elements, bytes)) {
+  for (const { first, count } of flatSlices(gpu, elements, bytes, period)) {
     const fours = Math.ceil(count / LANES);
     const views = buffers.map((buffer): BufferView =>
       buffer.single ? whole(buffer.handle) : elementsOf(buffer, first, fours * LANES)
