@@ -1,17 +1,17 @@
 /** pointwise on WebGPU. */
 import {
   pointwise as productKernel,
+  pointwiseForm,
   type PointwiseGeometry,
-  pointwiseGroups,
 } from "../../../kernels/pointwise.ts";
-import { pointwiseBackwardWeight, weightTiles } from "../../../kernels/pointwiseBackwardWeight.ts";
+import { pointwiseBackwardWeight, pointwiseWeightForm } from "../../../kernels/pointwiseBackwardWeight.ts";
 import type { PointwiseAttributes } from "../../ops/pointwise.ts";
 import { type Shape, sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
-import { batchSlices, flatGroups } from "../limits.ts";
+import { batchSlices } from "../limits.ts";
 import { channelSum } from "./channelSum.ts";
-import { reduceChunks } from "./chunks.ts";
+import { dispatchGemm, gemmPlan, sumOfSlices } from "./gemm.ts";
 import { type GpuOp, output } from "./op.ts";
 
 const geometryOf = (x: Shape, outChannels: number): PointwiseGeometry => ({
@@ -30,23 +30,19 @@ export function product(
   others: readonly GpuBuffer[],
   y: GpuBuffer,
 ): void {
-  const { inChannels, outChannels, pixels } = geometry;
-  const bias = others.length > 1, broadcast = gpu.sharesLoads;
-  const kernel = gpu.kernel(
-    `pointwise ${inChannels} ${outChannels} ${pixels} ${bias} ${transposed}`,
-    () => productKernel(geometry, { bias, transposed, broadcast }),
-  );
-  const itemBytes = [4 * inChannels * pixels, 4 * outChannels * pixels];
+  const { inChannels, outChannels: rows, pixels } = geometry;
+  const plan = gemmPlan(gpu, rows, count * pixels);
+  const form = pointwiseForm(geometry, { bias: others.length > 1, transposed }, plan);
+  const kernel = gpu.kernel(`pointwise ${JSON.stringify(form)}`, () => productKernel(form));
+  const itemBytes = [4 * inChannels * pixels, 4 * rows * pixels];
   for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
     const columns = slice.count * pixels;
-    const [groups, blocks] = pointwiseGroups(geometry, columns, broadcast);
-    const [across, deep] = flatGroups(groups, gpu.limits);
     const views = [
       part(x, slice.first, slice.count, itemBytes[0]),
       ...others,
       part(y, slice.first, slice.count, itemBytes[1]),
     ];
-    gpu.dispatch(kernel, views, [across, blocks, deep], [columns]);
+    dispatchGemm(gpu, kernel, plan, views, { rows, columns }, [rows, columns, inChannels, pixels]);
   }
 }
 
@@ -58,21 +54,28 @@ export function weightGradient(
   dy: GpuBuffer,
   x: GpuBuffer,
 ): GpuBuffer {
-  const { inChannels, outChannels, pixels } = geometry;
-  const key = `pointwiseBackwardWeight ${inChannels} ${outChannels} ${pixels}`;
-  return reduceChunks(gpu, {
-    kernel: gpu.kernel(key, () => pointwiseBackwardWeight(geometry, gpu.sharesLoads)),
+  const { inChannels: columns, outChannels: rows, pixels } = geometry;
+  const plan = gemmPlan(gpu, rows, columns);
+  const form = pointwiseWeightForm(geometry, plan);
+  return sumOfSlices(gpu, {
+    kernel: gpu.kernel(
+      `pointwiseBackwardWeight ${JSON.stringify(form)}`,
+      () => pointwiseBackwardWeight(form),
+    ),
+    plan,
     batched: [
-      { buffer: dy, itemBytes: 4 * outChannels * pixels },
-      { buffer: x, itemBytes: 4 * inChannels * pixels },
+      { buffer: dy, itemBytes: 4 * rows * pixels },
+      { buffer: x, itemBytes: 4 * columns * pixels },
     ],
     count,
-    invocations: weightTiles(geometry, gpu.sharesLoads),
-    elements: inChannels * outChannels,
+    pixels,
+    rows,
+    columns,
+    words: (items) => [rows, columns, items * pixels, pixels],
   });
 }
 
-/** Register-blocked products. */
+/** Products whose columns are batch and pixels together. */
 export const pointwise: GpuOp<PointwiseAttributes> = {
   forward(gpu, [x, weight, bias], _, shape) {
     const y = output(gpu, shape, "pointwise");

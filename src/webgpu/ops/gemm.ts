@@ -1,0 +1,100 @@
+/** Products on WebGPU: which plan computes them here, and their dispatches, over slices of the summed axis where they are sums over the batch. */
+import { gemmGroups, type GemmPlan } from "../../../kernels/gemm.ts";
+import { SMALL_TILE, TILE } from "../../../kernels/gemmTile.ts";
+import { sumChunks } from "../../../kernels/convBackwardKernel.ts";
+import type { Kernel } from "../../../kernels/kernel.ts";
+import { type BufferView, type GpuBuffer, part } from "../buffers.ts";
+import type { Gpu, Word } from "../gpu.ts";
+import { batchSlices, flatGroups } from "../limits.ts";
+
+/** Invocations of a workgroup on software adapters, most. */
+const LANES = 64;
+
+/** Workgroups that leave a GPU half empty. */
+const FEW = 48;
+
+/** How to compute a product of this many rows and columns. */
+export function gemmPlan(gpu: Gpu, rows: number, columns: number): GemmPlan {
+  if (!gpu.info.software) return gemmGroups(TILE, rows, columns) < FEW ? SMALL_TILE : TILE;
+  const broadcast = gpu.sharesLoads;
+  const most = broadcast ? 16 : 8;
+  return {
+    mapping: "registers",
+    rows: Math.min(most, rows),
+    columns: 8,
+    workgroupSize: columns < LANES * 8 ? 8 : LANES,
+    broadcast,
+  };
+}
+
+/** Records a product; `words` fill the parameters. */
+export function dispatchGemm(
+  gpu: Gpu,
+  kernel: Kernel,
+  plan: GemmPlan,
+  views: readonly (BufferView | GpuBuffer)[],
+  extents: {
+    readonly rows: number;
+    readonly columns: number;
+    readonly groups?: number;
+    readonly slices?: number;
+  },
+  words: readonly Word[],
+): void {
+  const { rows, columns, groups = 1, slices = 1 } = extents;
+  const [x, y] = flatGroups(gemmGroups(plan, rows, columns, groups), gpu.limits);
+  gpu.dispatch(kernel, views, [x, y, slices], words);
+}
+
+/** A product that sums over batch and pixels, and what it reads. */
+export interface SlicedGemm {
+  readonly kernel: Kernel;
+  readonly plan: GemmPlan;
+  /** Buffers cut along the batch, and the bytes of one item in each. */
+  readonly batched: readonly { readonly buffer: GpuBuffer; readonly itemBytes: number }[];
+  readonly count: number;
+  /** Of the summed axis, per batch item. */
+  readonly pixels: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly groups?: number;
+  /** Parameters of a run of `count` items; `run` and `slice` follow them. */
+  words(count: number): readonly Word[];
+}
+
+/** Workgroups that keep a device busy: about three for each of a large GPU's multiprocessors; a few for each core. */
+const BUSY = { gpu: 400, software: 16 };
+
+/** Runs the slices and adds them up; the result is a new buffer. */
+export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
+  const { kernel, plan, batched, count, pixels, rows, columns, groups = 1 } = product;
+  const elements = groups * rows * columns;
+  const out = gpu.buffers.take(4 * elements, kernel.label);
+  const blocks = gemmGroups(plan, rows, columns, groups);
+  const wanted = Math.max(1, Math.round((gpu.info.software ? BUSY.software : BUSY.gpu) / blocks));
+  const runs = batchSlices(count, batched.map(({ itemBytes }) => itemBytes), gpu.limits).map((slice) => {
+    const depth = slice.count * pixels;
+    // whole steps of any plan, and enough of them that the sum of the slices costs little
+    const run = Math.max(256, Math.ceil(depth / wanted / 16) * 16);
+    return { slice, run, slices: Math.ceil(depth / run) };
+  });
+  const total = runs.reduce((sum, { slices }) => sum + slices, 0);
+  const partial = total === 1 ? out : gpu.buffers.take(4 * elements * Math.max(1, total), "partial sums");
+  let first = 0;
+  for (const { slice, run, slices } of runs) {
+    const views = batched.map(({ buffer, itemBytes }) => part(buffer, slice.first, slice.count, itemBytes));
+    dispatchGemm(gpu, kernel, plan, [...views, partial], { rows, columns, groups, slices }, [
+      ...product.words(slice.count),
+      run,
+      first,
+    ]);
+    first += slices;
+  }
+  if (total !== 1) {
+    const sum = gpu.kernel("sumChunks", sumChunks);
+    const groups = flatGroups(Math.ceil(elements / sum.workgroupSize), gpu.limits);
+    gpu.dispatch(sum, [partial, out], groups, [elements, total]);
+    gpu.buffers.release(partial);
+  }
+  return out;
+}
