@@ -9,6 +9,27 @@ export interface GpuBuffer {
   readonly id: number;
 }
 
+/** A buffer of a recording in the making: a size, and memory only when all of it is known. */
+export class PlannedBuffer implements GpuBuffer {
+  readonly bytes: number;
+  readonly label: string;
+  readonly id: number;
+
+  constructor(bytes: number, label: string, id: number) {
+    this.bytes = bytes;
+    this.label = label;
+    this.id = id;
+  }
+
+  /** @throws {Error} whoever asks uses a tensor outside of the forward that was compiled */
+  get buffer(): GPUBuffer {
+    throw new Error(
+      `Cannot use a tensor made while a forward was compiled: it holds no elements (${this.label}); only what the ` +
+        "compiled forward returns does",
+    );
+  }
+}
+
 /** Part of a buffer, as a kernel sees it. */
 export interface BufferView {
   readonly of: GpuBuffer;
@@ -33,6 +54,10 @@ export class Buffers {
   #pooledBytes = 0;
   /** What the running {@linkcode undoing} took and did not give back. */
   #taken: Set<GpuBuffer> | null = null;
+  /** Buffers that recordings use: given back to the pool by the last of them. */
+  readonly #pins = new Map<number, { count: number; released: GpuBuffer | null }>();
+  /** Makes buffers without memory while a recording is made. */
+  planner: ((bytes: number, label: string) => PlannedBuffer) | null = null;
   /** Told about every buffer that is destroyed, so that nothing bound to it is kept. */
   readonly #onDestroy: (buffer: GpuBuffer) => void;
 
@@ -44,8 +69,9 @@ export class Buffers {
   /**
    * A buffer of at least `bytes`, with whatever was in it before.
    * @param busy ids of buffers to leave alone, unless they are large
+   * @param real whether it needs its memory now, in a recording too
    */
-  take(bytes: number, label: string, busy?: ReadonlySet<number>): GpuBuffer {
+  take(bytes: number, label: string, busy?: ReadonlySet<number>, real = false): GpuBuffer {
     const capacity = Math.max(256, Math.ceil(bytes / 256) * 256);
     if (capacity > this.#device.limits.maxBufferSize) {
       throw new RangeError(
@@ -53,6 +79,7 @@ export class Buffers {
           `this adapter, got ${bytes}`,
       );
     }
+    if (this.planner && !real) return this.planner(bytes, label);
     this.#buffers++;
     this.#bytes += capacity;
     const taken = this.#reuse(capacity, bytes, busy) ?? this.#make(capacity, bytes, label);
@@ -92,6 +119,12 @@ export class Buffers {
 
   /** Gives a buffer back. Work already queued still finds its contents: later work comes after it. */
   release(buffer: GpuBuffer): void {
+    if (buffer instanceof PlannedBuffer) return; // its recording knows when it is last used
+    const pin = this.#pins.get(buffer.id);
+    if (pin) {
+      pin.released = buffer;
+      return;
+    }
     const capacity = buffer.buffer.size;
     this.#taken?.delete(buffer);
     this.#buffers--;
@@ -101,6 +134,21 @@ export class Buffers {
     const list = this.#free.get(capacity);
     if (list) list.push(buffer);
     else this.#free.set(capacity, [buffer]);
+  }
+
+  /** Keeps a buffer's contents out of the pool until `unpin`, whoever gives it back before. */
+  pin(buffer: GpuBuffer): void {
+    const pin = this.#pins.get(buffer.id);
+    if (pin) pin.count++;
+    else this.#pins.set(buffer.id, { count: 1, released: null });
+  }
+
+  /** Undoes one `pin`. */
+  unpin({ id }: GpuBuffer): void {
+    const pin = this.#pins.get(id);
+    if (!pin || --pin.count > 0) return;
+    this.#pins.delete(id);
+    if (pin.released) this.release(pin.released);
   }
 
   /** Whether more waits in the pool than is worth keeping. */

@@ -1,60 +1,71 @@
 /**
  * Device, buffer, kernel, pipeline, dispatch: all that the ops know of WebGPU.
  *
- * Dispatches are recorded into one open compute pass and submitted every `FLUSH` of them, before uploads that would
- * overtake them, and before reads. Nothing waits for the device but `read`.
+ * Dispatches are recorded into one open compute pass and submitted every `FLUSH` of them or `FLUSH_BYTES` bound, before
+ * uploads that would overtake them, and before reads. Nothing waits for the device but `read`; Mesa's llvmpipe, though,
+ * makes a submit wait for the one before (measured: 0.1 ms with none running, else all that the other has left).
  */
 import type { Kernel } from "../../kernels/kernel.ts";
 import type { BackendInfo } from "../backend.ts";
-import { Buffers, type BufferView, type GpuBuffer, whole } from "./buffers.ts";
-import { checkWorkgroup } from "./limits.ts";
+import { Buffers, type BufferView, type GpuBuffer, type PlannedBuffer, whole } from "./buffers.ts";
+import { packWords, Pipelines, type Word } from "./pipelines.ts";
+import { Recorder, type Recording } from "./recording.ts";
+import { Staging } from "./staging.ts";
+
+export type { Word } from "./pipelines.ts";
 
 /** Dispatches per submit: enough to make a submit cheap, few enough to keep the device busy. */
 const FLUSH = 64;
-/** Bind groups kept per pipeline: parameters that change with every step make new ones. */
-const BIND_GROUPS = 512;
-/** Parameter structs kept before they are dropped and written anew. */
-const UNIFORMS = 4096;
-
-interface Pipeline {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroups: Map<string, GPUBindGroup>;
-}
-
-/** A 32-bit word of a parameter struct: integers go as u32 or i32, `{ f32 }` as a float. */
-export type Word = number | { readonly f32: number };
+/** Bytes bound per submit on a GPU: what takes it about as long as a submit takes the CPU (25 to 120 µs). */
+const FLUSH_BYTES = 2 ** 28;
+/** Bytes of a struct that lives for one submit. */
+const PASSING_BYTES = 512;
 
 /** One WebGPU device and the work queued on it. */
 export class Gpu {
   readonly device: GPUDevice;
   readonly info: BackendInfo;
   readonly buffers: Buffers;
+  readonly pipelines: Pipelines;
+  readonly #staging: Staging;
   readonly #kernels = new Map<string, Kernel>();
-  readonly #pipelines = new Map<Kernel, Pipeline>();
-  readonly #uniforms = new Map<string, GPUBuffer>();
   readonly #constants = new Map<string, GpuBuffer>();
-  readonly #staging: GPUBuffer[] = [];
+  /** Structs that live for one submit; the first `#passingUsed` are in the open one. */
+  readonly #passing: GpuBuffer[] = [];
+  #passingUsed = 0;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #queued = 0;
+  #queuedBytes = 0;
   /** Ids of buffers that recorded, unsubmitted work uses. */
   readonly #inFlight = new Set<number>();
+  #recorder: Recorder | null = null;
+  /** Ids of what is never pooled. */
+  #nextId = -1;
   #error: Error | null = null;
 
   constructor(device: GPUDevice, info: BackendInfo) {
     this.device = device;
     this.info = info;
-    this.buffers = new Buffers(device, () => this.#forgetBindGroups());
+    this.pipelines = new Pipelines(device, () => this.flush());
+    this.buffers = new Buffers(device, () => this.pipelines.forgetBindGroups());
+    this.#staging = new Staging(device);
     device.addEventListener("uncapturederror", (event) => {
       this.#error ??= new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
     });
     device.lost.then((lost) => {
+      this.#staging.quick = false;
       if (lost.reason !== "destroyed") this.#error ??= new Error(`WebGPU device lost: ${lost.message}`);
     });
   }
 
   get limits(): GPUSupportedLimits {
     return this.device.limits;
+  }
+
+  /** Whether reads take results before their promise settles, where that is possible: see `Staging`. */
+  set quickReads(quick: boolean) {
+    this.#staging.quick = quick;
   }
 
   /**
@@ -82,7 +93,7 @@ export class Gpu {
       const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
       const buffer = this.device.createBuffer({ label: key, size: data.byteLength, usage });
       this.device.queue.writeBuffer(buffer, 0, data);
-      this.#constants.set(key, made = { buffer, bytes: data.byteLength, id: -1 - this.#constants.size });
+      this.#constants.set(key, made = { buffer, bytes: data.byteLength, id: this.#nextId-- });
     }
     return made;
   }
@@ -95,41 +106,63 @@ export class Gpu {
     words: readonly Word[] = [],
   ): void {
     if (groups[0] * groups[1] * groups[2] === 0) return;
-    const { pipeline, bindGroups } = this.#pipeline(kernel);
+    const pipeline = this.pipelines.of(kernel);
     const bound = views.map((view) => "of" in view ? view : whole(view));
-    const uniform = words.length > 0
-      ? words.map((word) => typeof word === "number" ? word : `${word.f32}f`).join()
-      : "";
-    const key = bound.map((view) => `${view.of.id}+${view.offset}:${view.bytes}`).join() + "|" + uniform;
-    let group = bindGroups.get(key);
-    if (!group) {
-      const entries: GPUBindGroupEntry[] = bound.map(({ of, offset, bytes }, binding) => ({
-        binding,
-        resource: { buffer: of.buffer, offset, size: Math.ceil(bytes / 4) * 4 },
-      }));
-      if (words.length > 0) {
-        entries.push({ binding: bound.length, resource: { buffer: this.#uniform(uniform, words) } });
-      }
-      group = this.device.createBindGroup({
-        label: kernel.label,
-        layout: pipeline.getBindGroupLayout(0),
-        entries,
-      });
-      if (bindGroups.size >= BIND_GROUPS) bindGroups.clear();
-      bindGroups.set(key, group);
+    if (this.#recorder) {
+      this.#recorder.dispatch(pipeline, bound, groups, words);
+      return;
     }
+    const group = this.pipelines.bind(pipeline, bound, words);
+    for (const { of, bytes } of bound) {
+      this.#inFlight.add(of.id);
+      this.#queuedBytes += bytes;
+    }
+    this.encode(pipeline.pipeline, group, groups);
+  }
+
+  /** Records one dispatch of which everything is made; the caller marks its buffers. */
+  encode(pipeline: GPUComputePipeline, group: GPUBindGroup, groups: readonly [number, number, number]): void {
     this.#encoder ??= this.device.createCommandEncoder();
     this.#pass ??= this.#encoder.beginComputePass();
     this.#pass.setPipeline(pipeline);
     this.#pass.setBindGroup(0, group);
-    this.#pass.dispatchWorkgroups(...groups);
-    for (const view of bound) this.#inFlight.add(view.of.id);
-    if (++this.#queued >= FLUSH) this.flush();
+    this.#pass.dispatchWorkgroups(groups[0], groups[1], groups[2]);
+    const full = !this.info.software && this.#queuedBytes >= FLUSH_BYTES;
+    if (++this.#queued >= FLUSH || full) this.flush();
+  }
+
+  /** Buffers that the open submit uses, where that was not said dispatch by dispatch. */
+  markInFlight(ids: readonly number[]): void {
+    for (const id of ids) this.#inFlight.add(id);
+  }
+
+  /** A parameter struct of words that are new with every step, to be bound after the other views; good for one dispatch. */
+  passing(words: readonly Word[]): GpuBuffer {
+    const data = packWords(words);
+    if (data.byteLength > PASSING_BYTES) {
+      throw new RangeError(
+        `Cannot pass parameters: at most ${PASSING_BYTES} bytes are possible, got ${data.byteLength}`,
+      );
+    }
+    if (this.#passingUsed === FLUSH) this.flush();
+    let next = this.#passing[this.#passingUsed];
+    if (!next) {
+      const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+      const buffer = this.device.createBuffer({ label: "passing parameters", size: PASSING_BYTES, usage });
+      this.#passing.push(next = { buffer, bytes: PASSING_BYTES, id: this.#nextId-- });
+    }
+    this.#passingUsed++;
+    this.device.queue.writeBuffer(next.buffer, 0, data);
+    return next;
   }
 
   /** Copies a buffer into another of the same size. */
   copy(from: GpuBuffer, to: GpuBuffer): void {
     if (from.bytes === 0) return;
+    if (this.#recorder) {
+      this.#recorder.copy(from, to);
+      return;
+    }
     this.#endPass().copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.ceil(from.bytes / 4) * 4);
     this.#inFlight.add(from.id).add(to.id);
     this.#queued++;
@@ -139,11 +172,15 @@ export class Gpu {
   upload(data: Float32Array, label: string): GpuBuffer {
     if (this.buffers.crowded) this.flush();
     // A write would overtake recorded work: take a buffer that none of it uses, or submit it first.
-    const buffer = this.buffers.take(data.byteLength, label, this.#inFlight);
-    if (data.byteLength === 0) return buffer;
+    const buffer = this.buffers.take(data.byteLength, label, this.#inFlight, true);
+    if (data.byteLength > 0) this.write(data, buffer);
+    return buffer;
+  }
+
+  /** Replaces a buffer's elements. */
+  write(data: Float32Array, buffer: GpuBuffer): void {
     if (this.#inFlight.has(buffer.id)) this.flush();
     this.device.queue.writeBuffer(buffer.buffer, 0, data as Float32Array<ArrayBuffer>);
-    return buffer;
   }
 
   /** Submits what was recorded, and empties a crowded pool. */
@@ -154,9 +191,34 @@ export class Gpu {
       this.device.queue.submit([this.#encoder.finish()]);
       this.#encoder = null;
       this.#queued = 0;
+      this.#queuedBytes = 0;
       this.#inFlight.clear();
     }
+    this.#passingUsed = 0;
     if (this.buffers.crowded) this.buffers.trim();
+  }
+
+  /**
+   * Keeps what `body` queues, instead of running it.
+   * @param bytes of the input that `body` is given
+   * @param body returns the output
+   */
+  record(bytes: number, body: (input: GpuBuffer) => GpuBuffer): Recording {
+    const recorder = new Recorder(this);
+    const input = recorder.plan(bytes, "input");
+    let output: GpuBuffer;
+    this.#recorder = recorder;
+    this.buffers.planner = (bytes, label) => recorder.plan(bytes, label);
+    try {
+      output = body(input);
+    } catch (error) {
+      recorder.abandon();
+      throw error;
+    } finally {
+      this.#recorder = null;
+      this.buffers.planner = null;
+    }
+    return recorder.finish(input, output);
   }
 
   /**
@@ -170,20 +232,22 @@ export class Gpu {
       offsets.push(bytes);
       bytes += Math.ceil(buffer.bytes / 4) * 4;
     }
-    const staging = this.#takeStaging(Math.max(4, bytes));
+    bytes = Math.max(4, bytes);
+    const staging = this.#staging.take(bytes);
     const encoder = this.#endPass();
     buffers.forEach((buffer, i) => {
-      if (buffer.bytes > 0) encoder.copyBufferToBuffer(buffer.buffer, 0, staging, offsets[i], buffer.bytes);
+      if (buffer.bytes > 0) {
+        encoder.copyBufferToBuffer(buffer.buffer, 0, staging.buffer, offsets[i], buffer.bytes);
+      }
     });
     this.flush();
     if (this.#error) throw this.#takeError();
-    await staging.mapAsync(GPUMapMode.READ, 0, Math.max(4, bytes));
+    const data = await this.#staging.read(
+      staging,
+      bytes,
+      (range) => buffers.map((buffer, i) => new Float32Array(range, offsets[i], buffer.bytes / 4).slice()),
+    );
     if (this.#error) throw this.#takeError();
-    const mapped = staging.getMappedRange(0, Math.max(4, bytes));
-    const data = buffers.map((buffer, i) => new Float32Array(mapped, offsets[i], buffer.bytes / 4).slice());
-    staging.unmap();
-    if (this.#staging.length < 8 && staging.size <= 2 ** 26) this.#staging.push(staging);
-    else staging.destroy();
     return data;
   }
 
@@ -202,54 +266,5 @@ export class Gpu {
     this.#pass?.end();
     this.#pass = null;
     return this.#encoder ??= this.device.createCommandEncoder();
-  }
-
-  #takeStaging(bytes: number): GPUBuffer {
-    const i = this.#staging.findIndex((buffer) => buffer.size >= bytes);
-    if (i >= 0) return this.#staging.splice(i, 1)[0];
-    const size = Math.max(4096, 2 ** Math.ceil(Math.log2(bytes)));
-    return this.device.createBuffer({
-      label: "staging",
-      size: Math.min(size, Math.max(Math.ceil(bytes / 4) * 4, 2 ** 26)),
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-  }
-
-  #pipeline(kernel: Kernel): Pipeline {
-    let made = this.#pipelines.get(kernel);
-    if (!made) {
-      checkWorkgroup(kernel, this.limits);
-      const { label } = kernel;
-      const code = /\bf16\b/.test(kernel.code) ? `enable f16;\n${kernel.code}` : kernel.code;
-      const module = this.device.createShaderModule({ label, code });
-      const pipeline = this.device.createComputePipeline({ label, layout: "auto", compute: { module } });
-      this.#pipelines.set(kernel, made = { pipeline, bindGroups: new Map() });
-    }
-    return made;
-  }
-
-  #uniform(key: string, words: readonly Word[]): GPUBuffer {
-    let buffer = this.#uniforms.get(key);
-    if (buffer) return buffer;
-    if (this.#uniforms.size >= UNIFORMS) {
-      this.flush();
-      this.#forgetBindGroups();
-      for (const old of this.#uniforms.values()) old.destroy();
-      this.#uniforms.clear();
-    }
-    const view = new DataView(new ArrayBuffer(Math.ceil(words.length / 4) * 16));
-    words.forEach((word, i) => {
-      if (typeof word === "number") view.setInt32(4 * i, word, true);
-      else view.setFloat32(4 * i, word.f32, true);
-    });
-    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-    buffer = this.device.createBuffer({ label: "parameters", size: view.byteLength, usage });
-    this.device.queue.writeBuffer(buffer, 0, view);
-    this.#uniforms.set(key, buffer);
-    return buffer;
-  }
-
-  #forgetBindGroups(): void {
-    for (const { bindGroups } of this.#pipelines.values()) bindGroups.clear();
   }
 }
