@@ -23,6 +23,11 @@ export interface Operand {
   setup(slot: string, own: string): string;
   /** The expression of A[own, depth] or B[depth, own], as f32 or, 4 wide, vec4f. `depth` (u32) is within its range. */
   value(slot: string, depth: string): string;
+  /**
+   * What becomes of a value on its way to the sums, well after it was asked for: arithmetic put into `value` would wait for
+   * the load. Beyond the end of the summed axis it is given 0, where it may be anything finite.
+   */
+  finish?(slot: string, value: string): string;
 }
 
 /** What becomes of the sums. */
@@ -60,6 +65,11 @@ export interface Gemm {
   readonly a: Operand;
   readonly b: Operand;
   readonly epilogue: Epilogue;
+  /**
+   * Statements that store `value`, the sum over k of A[row, k]: once for every row, beside what the epilogue stores. A's
+   * neighbours must lie along depth, and must not need finishing.
+   */
+  rowSums?(value: string, row: string): string;
 }
 
 /** How a product is computed. */

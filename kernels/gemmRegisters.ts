@@ -8,7 +8,7 @@
  * `broadcast`: the 8 lanes of a subgroup load 8 elements of A together and broadcast them, in place of every lane loading
  * all of them: one load in place of 8. Software adapter, 64 → 16 channels, batch 128 of 14x14: 5.0 ms against 10.5.
  */
-import type { Gemm, GemmBody } from "./gemm.ts";
+import type { Gemm, GemmBody, Operand } from "./gemm.ts";
 import { unroll } from "./kernel.ts";
 
 /** What an invocation computes. */
@@ -36,6 +36,10 @@ export function gemmRegisters(product: Gemm, plan: RegisterPlan): GemmBody {
     const row = broadcast ? `firstRow + ${i * LANES}u + lane` : `firstRow + ${i}u`;
     return edges.rows || (broadcast && rows % LANES !== 0) ? `min(${row}, ${product.rows} - 1u)` : row;
   };
+  const fetched = ({ value, finish }: Operand, slot: string): string =>
+    finish ? finish(slot, `(${value(slot, "k")})`) : value(slot, "k");
+  const rowSum = (i: number): string =>
+    `{ let row = firstRow + ${i}u; if (row < ${product.rows}) { ${product.rowSums!(`sum${i}`, "row")} } }`;
   return {
     workgroupSize: T,
     workgroupBytes: 0,
@@ -50,15 +54,16 @@ ${
     }
 ${unroll(loads, (i) => `let row${i} = ${rowOf(i)}; ${a.setup(`a${i}`, `row${i}`)}`)}
 ${unroll(rows, (i) => unroll(columns, (q) => `var c${i}_${q} = 0.0;`, " "))}
+${product.rowSums ? unroll(rows, (i) => `var sum${i} = 0.0;`, " ") : ""}
 for (var k = first; k < end; k++) {
-${unroll(columns, (q) => `let v${q} = ${b.value(`b${q}`, "k")};`)}
-${unroll(loads, (i) => `let e${i} = ${a.value(`a${i}`, "k")};`)}
+${unroll(columns, (q) => `let v${q} = ${fetched(b, `b${q}`)};`)}
+${unroll(loads, (i) => `let e${i} = ${fetched(a, `a${i}`)};`)}
 ${
       unroll(rows, (i) =>
         `{ let u = ${broadcast ? `subgroupBroadcast(e${Math.floor(i / LANES)}, ${i % LANES}u)` : `e${i}`}; ${
           unroll(columns, (q) =>
             `c${i}_${q} = fma(u, v${q}, c${i}_${q});`, " ")
-        } }`)
+        } ${product.rowSums ? `sum${i} += u;` : ""} }`)
     }
 }
 ${
@@ -79,6 +84,7 @@ ${
           })
         }
 }`)
-    }`,
+    }
+${product.rowSums ? `if (firstColumn + t == 0u) { ${unroll(rows, rowSum)} }` : ""}`,
   };
 }

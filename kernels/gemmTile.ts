@@ -77,12 +77,16 @@ function loadsOf(name: "a" | "b", operand: Operand, extent: number, depth: numbe
   };
   const addSlot = (owner: string, at: string): void => {
     const i = slots.length, next = `${name}Next${i}`, d = `${name}Depth${i}`;
-    const put = width === 1
-      ? `${tile}[${d}][${owner}Own / 4u][${owner}Own % 4u] = ${next};`
+    const store = width === 1
+      ? `${tile}[${d}][${owner}Own / 4u][${owner}Own % 4u] = value;`
       : along === "own"
-      ? `${tile}[${d}][${owner}Own / 4u] = ${next};`
-      : unroll(4, (c) =>
-        `${tile}[${d} + ${c}u][${owner}Own / 4u][${owner}Own % 4u] = ${next}.${XYZW[c]};`, " ");
+      ? `${tile}[${d}][${owner}Own / 4u] = value;`
+      : unroll(
+        4,
+        (c) => `${tile}[${d} + ${c}u][${owner}Own / 4u][${owner}Own % 4u] = value.${XYZW[c]};`,
+        " ",
+      );
+    const put = `{ let value = ${operand.finish?.(owner, next) ?? next}; ${store} }`;
     slots.push({ owner, depth: at, put });
   };
   const capped = (e: string, count: number, uneven: boolean): string =>
@@ -130,7 +134,9 @@ export function gemmTile(product: Gemm, plan: TilePlan): GemmBody {
         return `${declare ? "var " : ""}${name}Next${i} = ${value};`;
       }).join("\n")
     ).join("\n");
-  const put = operands.map(([, , { slots }]) => slots.map((slot) => slot.put).join("\n")).join("\n");
+  const sums = product.rowSums ? rowSumsOf(product, plan, a, T) : { declare: "", add: "", store: "" };
+  const put = sums.add +
+    operands.map(([, , { slots }]) => slots.map((slot) => slot.put).join("\n")).join("\n");
   const cells = range(rowsEach).flatMap((i) => range(columnsEach / 4).map((j) => [i, j] as const));
   const multiply = unroll(
     depth,
@@ -163,6 +169,7 @@ ${
       ).join("\n")
     }
 ${cells.map(([i, j]) => `var c${i}_${j} = vec4f(0.0);`).join(" ")}
+${sums.declare}
 var k = first;
 ${fetch(true)}
 ${put}
@@ -177,7 +184,47 @@ ${put}
 workgroupBarrier();
 }
 ${multiply}
-${storeTile(product, plan, across, down)}`,
+${storeTile(product, plan, across, down)}
+${sums.store}`,
+  };
+}
+
+/** Statements that add up A's rows on their way to the tile, and, in the first block of columns, store the sums. */
+function rowSumsOf(
+  product: Gemm,
+  { rows, depth }: TilePlan,
+  { slots }: Loads,
+  T: number,
+): { declare: string; add: string; store: string } {
+  const { width, along, finish } = product.a;
+  if (along !== "depth" || finish) {
+    throw new RangeError(
+      `Cannot build ${product.label} with sums of rows: A must be along depth, as it is loaded`,
+    );
+  }
+  const zero = width === 4 ? "vec4f(0.0)" : "0.0";
+  const sum = (i: number): string => width === 4 ? `dot(aSum${i}, vec4f(1.0))` : `aSum${i}`;
+  return {
+    declare: slots.map((_, i) => `var aSum${i} = ${zero};`).join(" "),
+    add: slots.map((_, i) => `aSum${i} += aNext${i};\n`).join(""),
+    // the tile takes the parts of each row, one above the other
+    store: `if (firstColumn == 0u) {
+workgroupBarrier();
+${
+      slots.map(({ owner }, i) =>
+        `aTile[aDepth${i} / ${width}u][${owner}Own / 4u][${owner}Own % 4u] = ${sum(i)};`
+      ).join("\n")
+    }
+workgroupBarrier();
+${
+      unroll(Math.ceil(rows / T), (i) =>
+        `{ let at = t + ${i * T}u; let row = firstRow + at; if (at < ${rows}u && row < ${product.rows}) {
+let sum = ${
+          unroll(depth / width, (q) => `aTile[${q}u][at / 4u][at % 4u]`, " + ")
+        };
+${product.rowSums!("sum", "row")} } }`)
+    }
+}`,
   };
 }
 

@@ -4,6 +4,9 @@
  * A gemm whose summed axis is batch and pixels together, cut into slices that run side by side: their sums go to
  * partial[slice][m][c], added by `sumChunks`. No atomics, the same result every time.
  *
+ * With `totals`, the sums of dy over n and p, which are the bias's gradient, follow each slice's dweight: dy is in registers
+ * anyhow, and a pass of its own would read it once more.
+ *
  * Bindings: dy, x, partial, parameters { rows (M), columns (C), depth (n and p together), pixels (P), run (of depth in a
  * slice, a multiple of 16), slice (the first to write) }.
  */
@@ -19,6 +22,8 @@ export interface PointwiseWeightForm {
   readonly storage: Storage;
   readonly width: 1 | 4;
   readonly edges: { readonly rows: boolean; readonly depth: boolean };
+  /** Whether partial holds M more elements per slice, the sums of dy. */
+  readonly totals: boolean;
 }
 
 /** The form of the code that serves this product. */
@@ -26,15 +31,19 @@ export function pointwiseWeightForm(
   { outChannels, pixels }: PointwiseGeometry,
   plan: GemmPlan,
   storage: Storage = "f32",
+  totals = false,
 ): PointwiseWeightForm {
   // slices are whole steps but for the last, which ends with some image, whatever the batch
   const edges = edgesOf(plan, outChannels, pixels);
-  return { plan, storage, width: widthFor(plan, pixels), edges };
+  return { plan, storage, width: widthFor(plan, pixels), edges, totals };
 }
 
 /** Partial sums; dispatch over `gemmGroups` (x, y) by slices (z). */
-export function pointwiseBackwardWeight({ plan, storage, width, edges }: PointwiseWeightForm): Kernel {
+export function pointwiseBackwardWeight(
+  { plan, storage, width, edges, totals }: PointwiseWeightForm,
+): Kernel {
   const rows = "parameters.rows", columns = "parameters.columns", pixels = "parameters.pixels";
+  const slice = totals ? `(${rows} * ${columns} + ${rows})` : `${rows} * ${columns}`;
   return gemm({
     label: "pointwiseBackwardWeight",
     bindings: [
@@ -55,8 +64,14 @@ export function pointwiseBackwardWeight({ plan, storage, width, edges }: Pointwi
     epilogue: {
       width: 1,
       columns: (slot, column) => `let ${slot}Index = ${column};`,
-      rows: (slot, row) => `let place${slot} = ((parameters.slice + g.z) * ${rows} + ${row}) * ${columns};`,
+      rows: (slot, row) => `let place${slot} = (parameters.slice + g.z) * ${slice} + ${row} * ${columns};`,
       store: (value, row, column) => `partial[place${row} + ${column}Index] = ${value};`,
     },
+    ...totals
+      ? {
+        rowSums: (value: string, row: string) =>
+          `partial[(parameters.slice + g.z) * ${slice} + ${rows} * ${columns} + ${row}] = ${value};`,
+      }
+      : {},
   }, plan);
 }

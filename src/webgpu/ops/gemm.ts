@@ -58,6 +58,8 @@ export interface SlicedGemm {
   readonly rows: number;
   readonly columns: number;
   readonly groups?: number;
+  /** Elements of a slice beyond rows x columns of each group. Default 0. */
+  readonly more?: number;
   /** Parameters of a run of `count` items; `run` and `slice` follow them. */
   words(count: number): readonly Word[];
 }
@@ -67,8 +69,8 @@ const BUSY = { gpu: 400, software: 16 };
 
 /** Runs the slices and adds them up; the result is a new buffer. */
 export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
-  const { kernel, plan, batched, count, pixels, rows, columns, groups = 1 } = product;
-  const elements = groups * rows * columns;
+  const { kernel, plan, batched, count, pixels, rows, columns, groups = 1, more = 0 } = product;
+  const elements = groups * rows * columns + more;
   const out = gpu.buffers.take(4 * elements, kernel.label);
   const blocks = gemmGroups(plan, rows, columns, groups);
   const wanted = Math.max(1, Math.round((gpu.info.software ? BUSY.software : BUSY.gpu) / blocks));

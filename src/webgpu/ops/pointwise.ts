@@ -46,17 +46,18 @@ export function product(
   }
 }
 
-/** The gradient to the weight. */
+/** The gradient to the weight; with `totals` followed by the sums of dy, the bias's gradient. */
 export function weightGradient(
   gpu: Gpu,
   geometry: PointwiseGeometry,
   count: number,
   dy: GpuBuffer,
   x: GpuBuffer,
+  totals = false,
 ): GpuBuffer {
   const { inChannels: columns, outChannels: rows, pixels } = geometry;
   const plan = gemmPlan(gpu, rows, columns);
-  const form = pointwiseWeightForm(geometry, plan);
+  const form = pointwiseWeightForm(geometry, plan, "f32", totals);
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(
       `pointwiseBackwardWeight ${JSON.stringify(form)}`,
@@ -71,6 +72,7 @@ export function weightGradient(
     pixels,
     rows,
     columns,
+    more: totals ? rows : 0,
     words: (items) => [rows, columns, items * pixels, pixels],
   });
 }
