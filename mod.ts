@@ -69,3 +69,16 @@ export {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./src/io/mod.ts";
+export {
+  ConvNeXt,
+  convnextBase,
+  convnextDclsBase,
+  convnextDclsGaussTiny,
+  convnextDclsSmall,
+  convnextDclsTiny,
+  type ConvNeXtOptions,
+  convnextSmall,
+  convnextTiny,
+  type Summary,
+  summary,
+} from "./src/models/mod.ts";

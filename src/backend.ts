@@ -72,6 +72,8 @@ export type UpdateImplementations<H> = {
 /** What a backend provides. */
 export interface Backend {
   readonly info: BackendInfo;
+  /** Whether it keeps no elements, but follows shapes: it then takes tensors of every backend. */
+  readonly followsShapes?: boolean;
   /** Keeps the elements as `dtype` (default float32), which has to be one of `info.dtypes`. */
   upload(data: Float32Array, shape: Shape, dtype?: DType): Handle;
   /** Reads any number of tensors in one wait, as float32. */
@@ -125,6 +127,22 @@ export function hasEnded(backend: Backend): boolean {
 export function currentBackend(doing: string): Backend {
   if (!current) throw new Error(`Cannot ${doing}: no backend is running, call \`await init()\` first`);
   return current;
+}
+
+/** The running backend where it follows shapes alone, else null. */
+export function shapeFollower(): Backend | null {
+  return current?.followsShapes ? current : null;
+}
+
+/** Runs `body` on `backend`, then goes back to the one that ran before. */
+export function runOn<T>(backend: Backend, body: () => T): T {
+  const before = current;
+  current = backend;
+  try {
+    return body();
+  } finally {
+    current = before;
+  }
 }
 
 /**

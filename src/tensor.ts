@@ -10,6 +10,7 @@ import {
   hasEnded,
   type Operand,
   requireDtype,
+  shapeFollower,
 } from "./backend.ts";
 import { type DType, type DTypeName, dtypeNamed } from "./dtype.ts";
 import {
@@ -378,16 +379,17 @@ function commonBackend(doing: string, tensors: readonly (Tensor | null)[]): Back
   if (!(first instanceof Tensor)) {
     throw new TypeError(`Cannot run ${doing}: the input must be a Tensor, got ${typeof first}`);
   }
+  const follower = shapeFollower();
   for (const other of rest) {
     if (!(other instanceof Tensor)) {
       throw new TypeError(`Cannot run ${doing}: every input must be a Tensor, got ${typeof other}`);
     }
-    if (other.backend !== first.backend) {
+    if (other.backend !== first.backend && !follower) {
       throw new Error(
         `Cannot run ${doing}: all tensors must live on one backend, got ${first.backend.info.name} and ` +
           `${other.backend.info.name}; copy with tensor(await x.data(), x.shape)`,
       );
     }
   }
-  return first.backend;
+  return follower ?? first.backend;
 }

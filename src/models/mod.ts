@@ -24,3 +24,15 @@ export {
   isoKernelCount,
   type IsoOptions,
 } from "./convnext_options.ts";
+export {
+  convnextBase,
+  convnextDclsBase,
+  convnextDclsGaussTiny,
+  convnextDclsSmall,
+  convnextDclsTiny,
+  convnextSmall,
+  convnextTiny,
+  modelName,
+  MODELS,
+} from "./presets.ts";
+export { type Summary, summary, type SummaryRow } from "./summary.ts";
