@@ -3,23 +3,32 @@
  * @module
  */
 import type { Backend, Handle, Operand } from "../src/backend.ts";
+import type { DType } from "../src/dtype.ts";
 import type { OpName, OpTable } from "../src/ops/mod.ts";
 import * as definitions from "../src/ops/mod.ts";
-import type { Op } from "../src/ops/op.ts";
+import { type Op, outputDtypeOf } from "../src/ops/op.ts";
 import { createRandom } from "../src/random.ts";
 import { ReferenceBackend } from "../src/reference/backend.ts";
 import { type Shape, sizeOf } from "../src/spec.ts";
+import { backendOn } from "../src/webgpu/backend.ts";
 import { type BufferView, type GpuBuffer, whole } from "../src/webgpu/buffers.ts";
 import { Gpu, type Word } from "../src/webgpu/gpu.ts";
-import { type GpuOp, type GpuOps, ops } from "../src/webgpu/ops/mod.ts";
 import type { Kernel } from "../kernels/kernel.ts";
-import { assertClose, assertEquals } from "./assert.ts";
+import { assert, assertClose, assertEquals } from "./assert.ts";
+import { normError } from "./support/relative_error.ts";
 
 /**
  * float32 against float64, relative to a tensor's largest magnitude: sums of some thousand terms, each rounded to
  * 6e-8 of its size. Seen: below 4e-6, in layerNorm where three channels are nearly equal.
  */
 export const TOLERANCE = 1e-5;
+
+/**
+ * float16 against float64, in the Euclidean norm and relative to the tensor's: one rounding of every element that is
+ * written, 3e-4 on the average (2^-11 / sqrt 3). A single result, like the gradient to one element that meets all, may
+ * be off by 2^-11.
+ */
+export const HALF_TOLERANCE = 5e-4;
 
 /** The part of a backend that running an op takes. */
 export type Runner = Pick<Backend, "upload" | "read" | "release" | "forward" | "backward">;
@@ -28,6 +37,13 @@ export type Runner = Pick<Backend, "upload" | "read" | "release" | "forward" | "
 export interface Input {
   readonly shape: Shape;
   readonly data: Float32Array;
+  /** Default: float32. */
+  readonly dtype?: DType;
+}
+
+/** The same input as float16; its elements are those that float16 has. */
+export function half({ shape, data }: Input): Input {
+  return { shape, data: data.map(Math.f16round), dtype: "float16" };
 }
 
 const random = createRandom(20260722);
@@ -58,6 +74,15 @@ export function differentiable(name: OpName, inputs: readonly unknown[]): boolea
   return inputs.map((input, i) => input !== null && !definitionOf(name).constantInputs?.includes(i));
 }
 
+/** The dtype of the op's output. */
+export function dtypeFor<N extends OpName>(
+  name: N,
+  inputs: readonly (Input | null)[],
+  attributes: OpTable[N],
+): DType {
+  return outputDtypeOf(definitionOf(name), inputs.map((x) => x && (x.dtype ?? "float32")), attributes);
+}
+
 /** The output and the gradients of one run; their storage is given back. */
 export async function runOp<N extends OpName>(
   runner: Runner,
@@ -67,14 +92,19 @@ export async function runOp<N extends OpName>(
   gradient: Input,
   needs: readonly boolean[],
 ): Promise<(Float32Array | null)[]> {
-  const upload = ({ shape, data }: Input): Operand => ({ shape, handle: runner.upload(data, shape) });
+  const upload = ({ shape, data, dtype }: Input): Operand => ({
+    shape,
+    dtype,
+    handle: runner.upload(data, shape, dtype),
+  });
   const operands = inputs.map((input) => input && upload(input));
-  const output = runner.forward(name, operands, attributes, gradient.shape);
+  const dtype = dtypeFor(name, inputs, attributes);
+  const output = runner.forward(name, operands, attributes, gradient.shape, dtype);
   const dy = upload(gradient);
   const gradients = runner.backward(name, dy, operands, attributes, needs);
   const made: (Operand | null)[] = [
-    { shape: gradient.shape, handle: output },
-    ...gradients.map((handle, i) => handle && { shape: inputs[i]!.shape, handle }),
+    { shape: gradient.shape, handle: output, dtype },
+    ...gradients.map((handle, i) => handle && { shape: inputs[i]!.shape, dtype: inputs[i]!.dtype, handle }),
   ];
   const data = await runner.read(made.filter((operand) => operand !== null));
   for (const operand of [...operands, dy, ...made]) if (operand) runner.release(operand.handle);
@@ -90,7 +120,10 @@ function poison(runner: Runner, sizes: readonly number[]): void {
   for (const handle of handles) runner.release(handle);
 }
 
-/** Forward and every gradient agree with the reference; what is empty there is empty here. */
+/**
+ * Forward and every gradient agree with the reference; what is empty there is empty here. Where inputs are float16, the
+ * reference computes in float64 on their elements and rounds nothing.
+ */
 export async function compareOp<N extends OpName>(
   runner: Runner,
   name: N,
@@ -98,16 +131,23 @@ export async function compareOp<N extends OpName>(
   ...inputs: (Input | null)[]
 ): Promise<void> {
   const shape = definitionOf(name).outputShape(inputs.map((input) => input && input.shape), attributes);
-  const gradient = uniform(shape);
+  const narrow = inputs.some((input) => input?.dtype === "float16");
+  const drawn = uniform(shape);
+  const gradient = dtypeFor(name, inputs, attributes) === "float16" ? half(drawn) : drawn;
   const needs = differentiable(name, inputs);
-  const expected = await runOp(new ReferenceBackend(), name, attributes, inputs, gradient, needs);
+  const wide = ({ shape, data }: Input): Input => ({ shape, data });
+  const exact = inputs.map((input) => input && wide(input));
+  const expected = await runOp(new ReferenceBackend(), name, attributes, exact, wide(gradient), needs);
   poison(runner, [shape, ...inputs.map((input) => input?.shape ?? [])].map(sizeOf));
   const actual = await runOp(runner, name, attributes, inputs, gradient, needs);
   expected.forEach((values, i) => {
     const what = `${name} ${JSON.stringify(attributes)} [${inputs.map((x) => x?.shape.join("x"))}] ` +
       (i === 0 ? "output" : `gradient ${i - 1}`);
     if (values === null || values.length === 0) assertEquals(actual[i]?.length, values?.length, what);
-    else assertClose(what, actual[i] ?? [], values, TOLERANCE, i === 0 ? shape : inputs[i - 1]!.shape);
+    else if (narrow) {
+      const error = normError(actual[i] ?? [], values);
+      assert(error <= HALF_TOLERANCE, `${what}: error ${error} in norm, at most ${HALF_TOLERANCE}`);
+    } else assertClose(what, actual[i] ?? [], values, TOLERANCE, i === 0 ? shape : inputs[i - 1]!.shape);
   });
 }
 
@@ -151,15 +191,5 @@ export class SmallGpu extends Gpu {
 
 /** Runs ops on a `Gpu` as the backend does. */
 export function runnerOf(gpu: Gpu): Runner {
-  type Operands = readonly (Operand<GpuBuffer> | null)[];
-  const find = <N extends OpName>(name: N): GpuOp<OpTable[N]> => (ops as GpuOps)[name];
-  return {
-    upload: (data) => gpu.upload(data, "test"),
-    read: (operands) => gpu.read(operands.map(({ handle }) => handle as GpuBuffer)),
-    release: (handle) => gpu.buffers.release(handle as GpuBuffer),
-    forward: (name, inputs, attributes, shape) =>
-      find(name).forward(gpu, inputs as Operands, attributes, shape),
-    backward: (name, gradient, inputs, attributes, needs) =>
-      find(name).backward(gpu, gradient as Operand<GpuBuffer>, inputs as Operands, attributes, needs),
-  };
+  return backendOn(gpu);
 }

@@ -12,7 +12,12 @@ import { type GpuOp, type GpuOps, type GpuUpdate, type GpuUpdates, ops, updates 
 /** A backend on `device`, or on the best adapter; null where no adapter answers. */
 export async function createWebgpuBackend(device?: GPUDevice): Promise<Backend | null> {
   const found = device ? { device, info: describe(device) } : await findDevice();
-  return found && new WebgpuBackend(new Gpu(found.device, found.info));
+  return found && backendOn(new Gpu(found.device, found.info));
+}
+
+/** The backend whose work is queued on `gpu`. */
+export function backendOn(gpu: Gpu): Backend {
+  return new WebgpuBackend(gpu);
 }
 
 type Operands = readonly (Operand<GpuBuffer> | null)[];

@@ -3,6 +3,7 @@
  * @module
  */
 import { tensor } from "../../src/create.ts";
+import type { DType } from "../../src/dtype.ts";
 import {
   Dcls1d,
   Dcls2_1d,
@@ -29,6 +30,8 @@ export interface LayerValues {
   readonly layout?: Layout;
   readonly input: CaseTensor;
   readonly gradient: CaseTensor;
+  /** Of the input and of the gradient. Default: float32. */
+  readonly dtype?: DType;
 }
 
 /** Kernel, output and the gradients of all that the layer has. */
@@ -44,8 +47,9 @@ export function makeLayer({ module, inChannels, outChannels, options }: LayerArg
 export async function runLayer(layer: LayerArguments, values: LayerValues): Promise<LayerResults> {
   const made = makeLayer(layer);
   made.loadStateDict(values.state, { layout: values.layout });
-  const x = tensor(values.input.data, values.input.shape, { requiresGrad: true });
-  const gradient = tensor(values.gradient.data, values.gradient.shape);
+  const { input, gradient: dy, dtype } = values;
+  const x = tensor(input.data, input.shape, { requiresGrad: true, dtype });
+  const gradient = tensor(dy.data, dy.shape, { dtype });
   const kernel = made.constructKernel();
   const y = made.forward(x);
   y.backward(gradient);
