@@ -61,12 +61,20 @@ export {
   type StateTensor,
 } from "./src/nn/mod.ts";
 export {
+  type PthFile,
+  type PthInput,
+  type PthTensor,
+  readPth,
+  type ReadPthOptions,
   readSafetensors,
   type SafetensorsData,
   type SafetensorsDtype,
   type SafetensorsFile,
   type SafetensorsInput,
   type SafetensorsTensor,
+  type TensorInput,
+  writePth,
+  type WritePthOptions,
   writeSafetensors,
 } from "./src/io/mod.ts";
 export {
@@ -79,6 +87,11 @@ export {
   type ConvNeXtOptions,
   convnextSmall,
   convnextTiny,
+  replaceDepthwise,
+  type Replacement,
+  type ReplacementReport,
+  type ReplaceOptions,
   type Summary,
   summary,
+  type SummaryRow,
 } from "./src/models/mod.ts";

@@ -1,6 +1,7 @@
 /**
- * Checkpoints in the safetensors format, without a dependency: reading checks the whole file before it returns
- * anything, writing gives equal bytes for equal contents.
+ * Checkpoints, without a dependency: safetensors and PyTorch's `.pth`, read and written. Nothing in a file is
+ * trusted: reading checks it before it returns anything, and runs nothing of it. Writing gives equal bytes for
+ * equal contents.
  *
  * @example
  * ```ts
@@ -12,6 +13,10 @@
  * ```
  * @module
  */
+export { readPth } from "./pth.ts";
+export type { PthFile, PthTensor, ReadPthOptions } from "./pth.ts";
+export { writePth } from "./pth_write.ts";
+export type { PthInput, WritePthOptions } from "./pth_write.ts";
 export { readSafetensors, writeSafetensors } from "./safetensors.ts";
 export type {
   SafetensorsData,
@@ -20,3 +25,4 @@ export type {
   SafetensorsInput,
   SafetensorsTensor,
 } from "./safetensors.ts";
+export type { TensorInput } from "./tensor_input.ts";

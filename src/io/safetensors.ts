@@ -1,7 +1,8 @@
 /** Reading and writing safetensors files, the format in which checkpoints are exchanged. */
-import { decodeData, dtypeOf, DTYPES, encodeData, isDtype } from "./safetensors_dtypes.ts";
+import { decodeData, DTYPES, encodeData } from "./safetensors_dtypes.ts";
 import type { SafetensorsData, SafetensorsDtype } from "./safetensors_dtypes.ts";
 import { MAX_HEADER_BYTES, readHeader } from "./safetensors_header.ts";
+import { checkInput, type TensorInput } from "./tensor_input.ts";
 
 export type { SafetensorsData, SafetensorsDtype };
 
@@ -16,17 +17,7 @@ export interface SafetensorsTensor {
 }
 
 /** A tensor to be written. */
-export interface SafetensorsInput {
-  /** Extents, slowest first (row-major); `[]` for a scalar. */
-  readonly shape: readonly number[];
-  /** The values, row-major, as many as the shape has. */
-  readonly data: SafetensorsData;
-  /**
-   * Element type in the file; default: that of `data`'s class. `"F16"` and `"BF16"` take a `Float32Array` and
-   * round it to nearest, ties to even; `"BOOL"` takes a `Uint8Array`.
-   */
-  readonly dtype?: SafetensorsDtype;
-}
+export type SafetensorsInput = TensorInput;
 
 /** What a safetensors file holds. Both records have no prototype: any name is safe, `__proto__` included. */
 export interface SafetensorsFile {
@@ -78,43 +69,6 @@ function refusal(ErrorClass: typeof TypeError | typeof RangeError, rule: string)
   return new ErrorClass(`Cannot write safetensors: ${rule}`);
 }
 
-/** What to call a value in a message: its class, or its type. */
-function kindOf(value: unknown): string {
-  return value instanceof Object ? value.constructor.name : value === null ? "null" : typeof value;
-}
-
-/** Checks a tensor and gives the element type it is written as. */
-function checkInput(name: string, input: SafetensorsInput): SafetensorsDtype {
-  const tensor = `tensor ${JSON.stringify(name)}`;
-  const { shape, data, dtype } = input ?? {};
-  if (name === "__metadata__") throw refusal(RangeError, `__metadata__ must not be the name of a tensor`);
-  if (!name.isWellFormed()) throw refusal(RangeError, `${tensor} must have a well-formed Unicode name`);
-  const own = dtypeOf(data);
-  if (own === null) {
-    throw refusal(TypeError, `${tensor} must have a typed array as data, got ${kindOf(data)}`);
-  }
-  const chosen = dtype ?? own;
-  if (!isDtype(chosen)) throw refusal(RangeError, `${tensor} must have a known dtype, got ${chosen}`);
-  const { dataClass } = DTYPES[chosen];
-  if (!(data instanceof dataClass)) {
-    throw refusal(
-      TypeError,
-      `${tensor} of dtype ${chosen} must have a ${dataClass.name} as data, got ${kindOf(data)}`,
-    );
-  }
-  if (!Array.isArray(shape) || !shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) {
-    throw refusal(RangeError, `${tensor} must have a shape of integers >= 0, got [${shape}]`);
-  }
-  const size = shape.reduce((product, extent) => product * extent, 1);
-  if (size !== data.length) {
-    throw refusal(
-      RangeError,
-      `${tensor} must have as many values as its shape [${shape}] has, ${size}, got ${data.length}`,
-    );
-  }
-  return chosen;
-}
-
 function checkNotes(metadata: Readonly<Record<string, string>>): void {
   for (const [name, text] of Object.entries(metadata)) {
     if (typeof text !== "string") {
@@ -151,7 +105,8 @@ export function writeSafetensors(
 ): Uint8Array<ArrayBuffer> {
   checkNotes(metadata);
   const parts = Object.entries(tensors).map(([name, input]) => {
-    const dtype = checkInput(name, input);
+    if (name === "__metadata__") throw refusal(RangeError, `__metadata__ must not be the name of a tensor`);
+    const dtype = checkInput("safetensors", name, input);
     return { name, dtype, shape: input.shape, bytes: encodeData(dtype, input.data) };
   }).sort((a, b) => DTYPES[b.dtype].size - DTYPES[a.dtype].size || (a.name < b.name ? -1 : 1));
   const header: Record<string, unknown> = Object.create(null);
