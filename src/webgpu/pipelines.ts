@@ -87,7 +87,7 @@ export class Pipelines {
     if (!made) {
       checkWorkgroup(kernel, this.#device.limits);
       const { label } = kernel;
-      const code = /\bf16\b/.test(kernel.code) ? `enable f16;\n${kernel.code}` : kernel.code;
+      const code = /\b(?:f16|vec[234]h)\b/.test(kernel.code) ? `enable f16;\n${kernel.code}` : kernel.code;
       const module = this.#device.createShaderModule({ label, code });
       const pipeline = this.#device.createComputePipeline({ label, layout: "auto", compute: { module } });
       this.#made.set(kernel, made = { label, pipeline, bound: new Map() });

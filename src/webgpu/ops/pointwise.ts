@@ -5,6 +5,7 @@ import {
   type PointwiseGeometry,
 } from "../../../kernels/pointwise.ts";
 import { pointwiseBackwardWeight, pointwiseWeightForm } from "../../../kernels/pointwiseBackwardWeight.ts";
+import type { DType } from "../../dtype.ts";
 import type { PointwiseAttributes } from "../../ops/pointwise.ts";
 import { type Shape, sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
@@ -12,7 +13,7 @@ import type { Gpu } from "../gpu.ts";
 import { batchSlices } from "../limits.ts";
 import { channelSum } from "./channelSum.ts";
 import { dispatchGemm, gemmPlan, sumOfSlices } from "./gemm.ts";
-import { type GpuOp, output } from "./op.ts";
+import { bytesOf, type GpuOp, output, storageOf } from "./op.ts";
 
 const geometryOf = (x: Shape, outChannels: number): PointwiseGeometry => ({
   inChannels: x[1],
@@ -20,7 +21,11 @@ const geometryOf = (x: Shape, outChannels: number): PointwiseGeometry => ({
   pixels: sizeOf(x.slice(2)),
 });
 
-/** y = A x (+ bias); A is weight, or its transpose. `others`: weight and, where there is one, bias. */
+/**
+ * y = A x (+ bias); A is weight, or its transpose.
+ * @param others weight and, where there is one, bias
+ * @param dtype of x and y
+ */
 export function product(
   gpu: Gpu,
   geometry: PointwiseGeometry,
@@ -29,12 +34,14 @@ export function product(
   x: GpuBuffer,
   others: readonly GpuBuffer[],
   y: GpuBuffer,
+  dtype: DType = "float32",
 ): void {
   const { inChannels, outChannels: rows, pixels } = geometry;
   const plan = gemmPlan(gpu, rows, count * pixels);
-  const form = pointwiseForm(geometry, { bias: others.length > 1, transposed }, plan);
+  const storage = storageOf({ dtype }), bytes = bytesOf({ dtype });
+  const form = pointwiseForm(geometry, { bias: others.length > 1, transposed, storage }, plan);
   const kernel = gpu.kernel(`pointwise ${JSON.stringify(form)}`, () => productKernel(form));
-  const itemBytes = [4 * inChannels * pixels, 4 * rows * pixels];
+  const itemBytes = [bytes * inChannels * pixels, bytes * rows * pixels];
   for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
     const columns = slice.count * pixels;
     const views = [
@@ -46,7 +53,10 @@ export function product(
   }
 }
 
-/** The gradient to the weight; with `totals` followed by the sums of dy, the bias's gradient. */
+/**
+ * The gradient to the weight; with `totals` followed by the sums of dy, the bias's gradient.
+ * @param dtype of dy and x
+ */
 export function weightGradient(
   gpu: Gpu,
   geometry: PointwiseGeometry,
@@ -54,10 +64,11 @@ export function weightGradient(
   dy: GpuBuffer,
   x: GpuBuffer,
   totals = false,
+  dtype: DType = "float32",
 ): GpuBuffer {
   const { inChannels: columns, outChannels: rows, pixels } = geometry;
   const plan = gemmPlan(gpu, rows, columns);
-  const form = pointwiseWeightForm(geometry, plan, "f32", totals);
+  const form = pointwiseWeightForm(geometry, plan, storageOf({ dtype }), totals), bytes = bytesOf({ dtype });
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(
       `pointwiseBackwardWeight ${JSON.stringify(form)}`,
@@ -65,8 +76,8 @@ export function weightGradient(
     ),
     plan,
     batched: [
-      { buffer: dy, itemBytes: 4 * rows * pixels },
-      { buffer: x, itemBytes: 4 * columns * pixels },
+      { buffer: dy, itemBytes: bytes * rows * pixels },
+      { buffer: x, itemBytes: bytes * columns * pixels },
     ],
     count,
     pixels,
@@ -79,22 +90,27 @@ export function weightGradient(
 
 /** Products whose columns are batch and pixels together. */
 export const pointwise: GpuOp<PointwiseAttributes> = {
+  keepsFloat16: () => true,
   forward(gpu, [x, weight, bias], _, shape) {
-    const y = output(gpu, shape, "pointwise");
+    const y = output(gpu, shape, "pointwise", x!.dtype);
     const others = bias ? [weight!.handle, bias.handle] : [weight!.handle];
-    product(gpu, geometryOf(x!.shape, shape[1]), false, shape[0], x!.handle, others, y);
+    product(gpu, geometryOf(x!.shape, shape[1]), false, shape[0], x!.handle, others, y, x!.dtype);
     return y;
   },
   backward(gpu, dy, [x, weight, bias], _, needs) {
-    const count = x!.shape[0], geometry = geometryOf(x!.shape, dy.shape[1]);
+    const count = x!.shape[0], geometry = geometryOf(x!.shape, dy.shape[1]), { dtype } = x!;
     const { inChannels, outChannels, pixels } = geometry;
     let dx: GpuBuffer | null = null;
     if (needs[0]) {
-      dx = output(gpu, x!.shape, "pointwiseBackwardInput");
-      product(gpu, geometryOf(dy.shape, inChannels), true, count, dy.handle, [weight!.handle], dx);
+      dx = output(gpu, x!.shape, "pointwiseBackwardInput", dtype);
+      product(gpu, geometryOf(dy.shape, inChannels), true, count, dy.handle, [weight!.handle], dx, dtype);
     }
-    const dweight = needs[1] ? weightGradient(gpu, geometry, count, dy.handle, x!.handle) : null;
-    const dbias = needs[2] && bias ? channelSum(gpu, dy.handle, null, count, outChannels, pixels) : null;
+    const dweight = needs[1]
+      ? weightGradient(gpu, geometry, count, dy.handle, x!.handle, false, dtype)
+      : null;
+    const dbias = needs[2] && bias
+      ? channelSum(gpu, dy.handle, null, count, outChannels, pixels, dtype)
+      : null;
     return [dx, dweight, dbias];
   },
 };
