@@ -1,6 +1,6 @@
 /** A ConvNeXt's options, checked, and the arithmetic that follows from them. */
-import { INTERPOLATION } from "../interpolation.ts";
 import { checkAxes, type Version, VERSIONS } from "../spec.ts";
+import { isoKernelCount } from "./iso.ts";
 
 /** The depthwise layers: DCLS, a dense kernel, or a dense kernel spread by a fixed dilation. */
 export type ConvKind = "dcls" | "standard" | "dilated";
@@ -116,44 +116,4 @@ export function convNeXtSpec(options: ConvNeXtOptions): ConvNeXtSpec {
     stageNorms: options.stageNorms ?? false,
     weightStd: checkNumber("weightStd", options.weightStd ?? 0.02),
   };
-}
-
-/** What {@linkcode isoKernelCount} needs to know. */
-export interface IsoOptions {
-  /** Blocks of each stage. */
-  depths: readonly number[];
-  /** Channels of each stage. */
-  dims: readonly number[];
-  /** Kernel size of the baseline. */
-  kernelSize: number;
-  /** Default `"v0"`; `max` and `gauss` also have spreads. */
-  version?: Version;
-  /** Whether the blocks of a stage share positions and spreads. Default true. */
-  sharePositions?: boolean;
-}
-
-/**
- * The largest kernel count at which 2-d depthwise DCLS layers have no more parameters than the dense layers that they
- * replace. A stage of d blocks of C channels has d C k² weights; with DCLS d C K weights, and 2 C K positions (once
- * where they are shared, else for each block; twice with spreads).
- *
- * @returns at least 1. With 7x7 and shared positions it is 34 for ConvNeXt-T, 40 for -S and -B
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- * import { isoKernelCount } from "@dcls/dcls/models";
- *
- * const tiny = { depths: [3, 3, 9, 3], dims: [96, 192, 384, 768], kernelSize: 7 };
- * assert.equal(isoKernelCount(tiny), 34);
- * ```
- */
-export function isoKernelCount(options: IsoOptions): number {
-  const { depths, dims, kernelSize, version = "v0", sharePositions = true } = options;
-  const axes = 2 * (INTERPOLATION[version].spread ? 2 : 1);
-  const sum = (value: (stage: number) => number): number =>
-    dims.reduce((total, _, stage) => total + value(stage), 0);
-  const layers = sum((stage) => depths[stage] * dims[stage]);
-  const positions = sharePositions ? sum((stage) => dims[stage]) : layers;
-  return Math.max(1, Math.floor(layers * kernelSize ** 2 / (layers + axes * positions)));
 }

@@ -16,14 +16,8 @@
  */
 export { ConvNeXt, type ForwardOptions } from "./convnext.ts";
 export { ConvNeXtBlock, type Inspect } from "./convnext_block.ts";
-export {
-  CONV_KINDS,
-  type ConvKind,
-  type ConvNeXtOptions,
-  type ConvNeXtSpec,
-  isoKernelCount,
-  type IsoOptions,
-} from "./convnext_options.ts";
+export { CONV_KINDS, type ConvKind, type ConvNeXtOptions, type ConvNeXtSpec } from "./convnext_options.ts";
+export { isoKernelCount, type IsoOptions } from "./iso.ts";
 export {
   convnextBase,
   convnextDclsBase,
@@ -35,4 +29,10 @@ export {
   modelName,
   MODELS,
 } from "./presets.ts";
+export {
+  replaceDepthwise,
+  type Replacement,
+  type ReplacementReport,
+  type ReplaceOptions,
+} from "./replace.ts";
 export { type Summary, summary, type SummaryRow } from "./summary.ts";
