@@ -200,13 +200,13 @@ Deno.test("reference: adamW's first step is the learning rate, after the decay",
     weightDecay: 0.05,
     step: 1,
   };
-  referenceUpdates.adamW([p, g, m, v], attributes);
+  referenceUpdates.adamW([p, g, m, v], [attributes]);
   assertClose("parameter", p.handle.data, [0.995 - 0.1, -1.99 + 0.1], 1e-8);
   assertClose("first moment", m.handle.data, [0.05, -0.4], 1e-15);
   assertClose("second moment", v.handle.data, [0.00025, 0.016], 1e-12);
   // Second step, gradient 0: m̂ = 0.9 m / (1 - 0.9²), v̂ = 0.999 v / (1 - 0.999²).
   const before = p.handle.data[0];
-  referenceUpdates.adamW([p, tensor([2], [0, 0]), m, v], { ...attributes, weightDecay: 0, step: 2 });
+  referenceUpdates.adamW([p, tensor([2], [0, 0]), m, v], [{ ...attributes, weightDecay: 0, step: 2 }]);
   const expected = before - 0.1 * (0.045 / 0.19) / (Math.sqrt(0.00024975 / 0.001999) + 1e-8);
   assertAlmostEquals(p.handle.data[0], expected, 1e-12);
 });

@@ -97,7 +97,7 @@ for (const engine of ENGINES) {
     const results: Float32Array[][] = [];
     for (const backend of [new ReferenceBackend(), await createTfjsBackend(engine)]) {
       const operands = start.map((x) => put(backend, x));
-      for (let step = 1; step <= 3; step++) backend.update("adamW", operands, { ...attributes, step });
+      for (let step = 1; step <= 3; step++) backend.update("adamW", operands, [{ ...attributes, step }]);
       const P = put(backend, given([2, 3, 4], -9, -2.5, 0, 1.5, 9));
       backend.update("clamp", [P], { low: [-2, -3], high: [1, 2] });
       const target = put(backend, uniform([2, 3]));
@@ -257,7 +257,7 @@ function trainingStep(backend: Backend, parameters: readonly Operand[]): void {
     const moments = [0, 1].map(() =>
       keep(backend.upload(new Float32Array(sizeOf(parameter.shape)), parameter.shape), parameter.shape)
     );
-    backend.update("adamW", [parameter, gradients[i], ...moments], adamW);
+    backend.update("adamW", [parameter, gradients[i], ...moments], [adamW]);
   });
   for (const { handle } of made) backend.release(handle);
 }

@@ -275,7 +275,7 @@ async function compareUpdate<N extends UpdateName>(
 
 webgpuTest("adamW: five steps of the parameter and both moments", async (backend) => {
   const options = { learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.05 };
-  const steps = [1, 2, 3, 4, 5].map((step) => ({ ...options, learningRate: 0.01 / step, step }));
+  const steps = [1, 2, 3, 4, 5].map((step) => [{ ...options, learningRate: 0.01 / step, step }]);
   for (const shape of [[0], [1], [5], [96, 1, 7], [70000]]) {
     const [m, v] = [uniform(shape, -0.1, 0.1), uniform(shape, 0, 0.1)];
     await compareUpdate(backend as ReferenceBackend, "adamW", steps, uniform(shape), uniform(shape), m, v);

@@ -41,8 +41,11 @@ export type OpName = keyof OpTable;
 
 /** Attributes of the in-place updates: no gradient, no output. */
 export interface UpdateTable {
-  /** Operands: parameter, gradient, first moment, second moment. Loshchilov & Hutter, ICLR 2019, as in PyTorch. */
-  adamW: {
+  /**
+   * Operands: parameter, gradient, first moment and second moment of each parameter in turn, and as many entries here.
+   * Loshchilov & Hutter, ICLR 2019, as in PyTorch.
+   */
+  adamW: readonly {
     readonly learningRate: number;
     readonly beta1: number;
     readonly beta2: number;
@@ -50,7 +53,7 @@ export interface UpdateTable {
     readonly weightDecay: number;
     /** Steps taken including this one, from 1. */
     readonly step: number;
-  };
+  }[];
   /** Operands: P `[axes, ...]`; the entries along the first axis a are clamped to `[low[a], high[a]]`. */
   clamp: { readonly low: readonly number[]; readonly high: readonly number[] };
   /** Operands: target, source of the same size; copies source into target. */

@@ -121,20 +121,24 @@ export class AdamW {
   }
 
   /**
-   * Updates every parameter that has a gradient.
+   * Updates every parameter that has a gradient, all in one update.
    * @param learningRateFactor of every group's learning rate: what a schedule gives for this step. Default 1
    */
   step(learningRateFactor = 1): void {
+    const operands: Tensor[] = [];
+    const attributes = [];
     for (const slot of this.#slots) {
       const { parameter, firstMoment, secondMoment, options } = slot;
       if (!parameter.grad) continue;
       slot.steps++;
-      update("adamW", [parameter, parameter.grad, firstMoment, secondMoment], {
+      operands.push(parameter, parameter.grad, firstMoment, secondMoment);
+      attributes.push({
         ...options,
         learningRate: options.learningRate * learningRateFactor,
         step: slot.steps,
       });
     }
+    if (operands.length > 0) update("adamW", operands, attributes);
   }
 
   /** Forgets the gradients of all parameters. */

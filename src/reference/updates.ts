@@ -6,17 +6,19 @@ import type { ReferenceHandle } from "./operand.ts";
 export const referenceUpdates: UpdateImplementations<ReferenceHandle> = {
   /**
    * p ← p (1 - lr decay);  m ← β1 m + (1 - β1) g;  v ← β2 v + (1 - β2) g²;
-   * p ← p - lr m̂ / (√v̂ + ε), with m̂ = m / (1 - β1^step) and v̂ = v / (1 - β2^step).
+   * p ← p - lr m̂ / (√v̂ + ε), with m̂ = m / (1 - β1^step) and v̂ = v / (1 - β2^step); for each parameter.
    */
-  adamW(operands, { learningRate, beta1, beta2, epsilon, weightDecay, step }) {
-    const [p, g, m, v] = operands.map((operand) => operand.handle.data);
-    for (let i = 0; i < p.length; i++) {
-      m[i] = beta1 * m[i] + (1 - beta1) * g[i];
-      v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
-      const first = m[i] / (1 - beta1 ** step);
-      const second = v[i] / (1 - beta2 ** step);
-      p[i] = p[i] * (1 - learningRate * weightDecay) - learningRate * first / (Math.sqrt(second) + epsilon);
-    }
+  adamW(operands, attributes) {
+    attributes.forEach(({ learningRate, beta1, beta2, epsilon, weightDecay, step }, n) => {
+      const [p, g, m, v] = operands.slice(4 * n, 4 * n + 4).map((operand) => operand.handle.data);
+      for (let i = 0; i < p.length; i++) {
+        m[i] = beta1 * m[i] + (1 - beta1) * g[i];
+        v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
+        const first = m[i] / (1 - beta1 ** step);
+        const second = v[i] / (1 - beta2 ** step);
+        p[i] = p[i] * (1 - learningRate * weightDecay) - learningRate * first / (Math.sqrt(second) + epsilon);
+      }
+    });
   },
 
   /** NaN stays NaN. */

@@ -113,7 +113,7 @@ class TfjsBackend implements Backend {
 
   update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void {
     const own = operands as readonly TfjsOperand[];
-    if (own.some(isEmpty)) return;
+    if (own.every(isEmpty)) return;
     tf.tidy(() => tfjsUpdates[name](own, attributes));
   }
 

@@ -9,16 +9,22 @@ const value = ({ handle, shape }: Operand<TfjsHandle>): tf.Tensor => viewed(hand
 export const tfjsUpdates: UpdateImplementations<TfjsHandle> = {
   /**
    * p ← p (1 - lr decay);  m ← β1 m + (1 - β1) g;  v ← β2 v + (1 - β2) g²;
-   * p ← p - lr m̂ / (√v̂ + ε), with m̂ = m / (1 - β1^step) and v̂ = v / (1 - β2^step).
+   * p ← p - lr m̂ / (√v̂ + ε), with m̂ = m / (1 - β1^step) and v̂ = v / (1 - β2^step); for each parameter.
    */
-  adamW(operands, { learningRate, beta1, beta2, epsilon, weightDecay, step }) {
-    const [p, g, m, v] = operands.map(value);
-    const first = tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1));
-    const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2));
-    const root = tf.sqrt(tf.div(second, 1 - beta2 ** step));
-    const change = tf.div(tf.mul(first, learningRate / (1 - beta1 ** step)), tf.add(root, epsilon));
-    [tf.sub(tf.mul(p, 1 - learningRate * weightDecay), change), first, second].forEach((tensor, i) => {
-      replaceTensor(operands[[0, 2, 3][i]].handle, tensor, "first");
+  adamW(operands, attributes) {
+    attributes.forEach(({ learningRate, beta1, beta2, epsilon, weightDecay, step }, n) => {
+      const own = operands.slice(4 * n, 4 * n + 4);
+      if (own[0].shape.includes(0)) return;
+      tf.tidy(() => {
+        const [p, g, m, v] = own.map(value);
+        const first = tf.add(tf.mul(m, beta1), tf.mul(g, 1 - beta1));
+        const second = tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2));
+        const root = tf.sqrt(tf.div(second, 1 - beta2 ** step));
+        const change = tf.div(tf.mul(first, learningRate / (1 - beta1 ** step)), tf.add(root, epsilon));
+        [tf.sub(tf.mul(p, 1 - learningRate * weightDecay), change), first, second].forEach((tensor, i) => {
+          replaceTensor(own[[0, 2, 3][i]].handle, tensor, "first");
+        });
+      });
     });
   },
 

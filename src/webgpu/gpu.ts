@@ -7,7 +7,7 @@
  */
 import type { Kernel } from "../../kernels/kernel.ts";
 import type { BackendInfo } from "../backend.ts";
-import { Buffers, type BufferView, type GpuBuffer, type PlannedBuffer, whole } from "./buffers.ts";
+import { Buffers, type BufferView, type GpuBuffer, whole } from "./buffers.ts";
 import { packWords, Pipelines, type Word } from "./pipelines.ts";
 import { Recorder, type Recording } from "./recording.ts";
 import { Staging } from "./staging.ts";
