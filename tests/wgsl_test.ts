@@ -34,7 +34,7 @@ function runOps(backend: Backend): Set<OpName> {
     shape: [2, 3, 4],
   });
   const rates = { learningRate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.05, step: 1 };
-  backend.update("adamW", [parameter(), parameter(), parameter(), parameter()], rates);
+  backend.update("adamW", [parameter(), parameter(), parameter(), parameter()], [rates]);
   backend.update("clamp", [parameter()], { low: [-1, -2], high: [1, 2] });
   backend.update("assign", [parameter(), parameter()], {});
   return new Set(CASES.map(({ op }) => op));
