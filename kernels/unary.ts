@@ -4,24 +4,8 @@
  */
 import type { UnaryKind } from "../src/ops/unary.ts";
 import { elementwise, type ElementwiseInput } from "./elementwise.ts";
-import { float, IS_NAN, type Kernel, type Storage } from "./kernel.ts";
-
-/**
- * Phi(x) = (1 + erf(x / sqrt 2)) / 2, with erfc by Abramowitz & Stegun 7.1.28 (absolute error of erf <= 3e-7):
- * a polynomial to the 16th power, no exponential.
- */
-export const NORMAL_CDF = (() => {
-  const a = [0.0705230784, 0.0422820123, 0.0092705272, 0.0001520143, 0.0002765672, 0.0000430638];
-  const scaled = a.map((c, i) => float(c / 2 ** ((i + 1) / 2)));
-  const poly = scaled.reduceRight((sum, c) => sum === "" ? c : `fma(u, ${sum}, ${c})`, "");
-  return `fn normalCdf(x: f32) -> f32 {
-  let u = min(abs(x), 20.0);
-  var p = fma(u, ${poly}, 1.0);
-  p *= p; p *= p; p *= p; p *= p;
-  let tail = 0.5 / p;
-  return select(tail, 1.0 - tail, x >= 0.0);
-}`;
-})();
+import { normalCdf } from "./gelu.ts";
+import { IS_NAN, type Kernel, type Storage } from "./kernel.ts";
 
 const FORWARD: Record<UnaryKind, string> = {
   affine: "fma(parameters.scale, x, parameters.offset)",
@@ -48,7 +32,7 @@ function make(
   storage: Storage,
   value: string,
 ): Kernel {
-  const functions = value.includes("isNaN") ? IS_NAN : value.includes("normalCdf") ? NORMAL_CDF : "";
+  const functions = value.includes("isNaN") ? IS_NAN : value.includes("normalCdf") ? normalCdf() : "";
   return elementwise({ label, inputs, output: { name: to, storage }, value, fields: FIELDS, functions });
 }
 

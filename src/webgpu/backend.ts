@@ -94,7 +94,7 @@ class WebgpuBackend implements Backend {
     const run = (own: Operands): GpuBuffer => op.forward(this.#gpu, own, attributes, outputShape);
     const own = inputs as Operands;
     return this.#gpu.buffers.undoing(() => {
-      if (!own.some(isFloat16) || op.keepsFloat16?.(this.#gpu, own, attributes)) return run(own);
+      if (!own.some(isFloat16) || op.keepsFloat16?.(this.#gpu, own, attributes, "forward")) return run(own);
       const wide = this.#inFloat32(own, run);
       return outputDtype === "float32" ? wide : this.#replaced(wide, sizeOf(outputShape), outputDtype);
     });
@@ -115,7 +115,7 @@ class WebgpuBackend implements Backend {
       });
     const own = inputs as Operands, all = [gradient as Operand<GpuBuffer>, ...own];
     return this.#gpu.buffers.undoing(() => {
-      if (!all.some(isFloat16) || op.keepsFloat16?.(this.#gpu, own, attributes)) return run(all);
+      if (!all.some(isFloat16) || op.keepsFloat16?.(this.#gpu, own, attributes, "backward")) return run(all);
       return this.#inFloat32(all, run).map((wide, i) =>
         wide && isFloat16(own[i]) ? this.#replaced(wide, sizeOf(own[i]!.shape), "float16") : wide
       );

@@ -17,7 +17,12 @@ export interface GpuOp<Attributes> {
    * Whether the kernels that these inputs take read and write float16. Where they do not (the default), the backend
    * converts float16 inputs to float32 before the op, and its output back after it.
    */
-  keepsFloat16?(gpu: Gpu, inputs: readonly (GpuOperand | null)[], attributes: Attributes): boolean;
+  keepsFloat16?(
+    gpu: Gpu,
+    inputs: readonly (GpuOperand | null)[],
+    attributes: Attributes,
+    direction: "forward" | "backward",
+  ): boolean;
   forward(
     gpu: Gpu,
     inputs: readonly (GpuOperand | null)[],

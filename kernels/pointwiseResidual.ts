@@ -1,0 +1,233 @@
+/**
+ * pointwiseResidual: y[n, m, p] = shortcut[n, m, p] + keep[n] scale[m] (bias[m] + sum over c of weight[m, c] f(x[n, c, p])),
+ * f nothing or gelu; without scale or keep these are 1.
+ *
+ * `pointwiseResidual`, a gemm as in pointwise: bindings x, weight, bias, scale, shortcut, keep, y (those that there are);
+ *   `first` is the sample of all that x begins with. f
+ *   is applied as x is loaded: its result is neither written nor kept.
+ * `pointwiseResidualBackwardInput`: dx[n, c, p] = f'(x) sum over m of weight[m, c] g[n, m, p], g = keep scale dy; the
+ *   scale is in weight or in g already (`scaleRows`). Bindings: g, weight, x, dx, activated. Where f is gelu, f(x) is
+ *   written to `activated` along with dx: the gradient of weight needs it next, and f'(x) has most of it. That is one
+ *   write of C elements a pixel; applied on loading, once per block of rows, gelu would be computed up to C / 384 times.
+ *
+ * The other gradients, with g = keep dy, T[m, c] = sum over n, p of g[n, m, p] f(x)[n, c, p] and t[m] = sum over n, p of g:
+ *   dweight = scale T,  dbias = scale t,  dscale[m] = sum over c of weight[m, c] T[m, c] + bias[m] t[m]
+ * so that the sums before their scale are neither kept nor computed again.
+ * `pointwiseResidualParameters`: T followed by t, weight, scale, bias (optional), dweight, dbias (optional), dscale,
+ *   parameters { rows: M, channels: C }. One workgroup a row m.
+ */
+import { type Binding, gemm, type GemmPlan, type Operand } from "./gemm.ts";
+import {
+  arrayOfWidth,
+  imageEpilogue,
+  imageOperand,
+  loadWidth,
+  matrixOperand,
+  storeWidth,
+} from "./gemmOperands.ts";
+import { elementwise } from "./elementwise.ts";
+import { gelu, normalCdf, normalSlope } from "./gelu.ts";
+import { arrayOf, bindings, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
+import { edgesOf, type PointwiseGeometry, widthFor } from "./pointwise.ts";
+
+/** What is computed. */
+export interface PointwiseResidualOptions {
+  /** Whether f is gelu, applied as x is loaded. */
+  readonly gelu: boolean;
+  readonly bias: boolean;
+  readonly scale: boolean;
+  readonly keep: boolean;
+  /** Elements of x, shortcut and y. */
+  readonly storage: Storage;
+}
+
+/** All that the code depends on. */
+export interface PointwiseResidualForm extends PointwiseResidualOptions {
+  readonly plan: GemmPlan;
+  readonly edges: { readonly rows: boolean; readonly depth: boolean };
+  /** Elements per load of x, and per store of y. */
+  readonly imageWidth: 1 | 4;
+  readonly weightWidth: 1 | 4;
+}
+
+/** The form of the code that serves this product. */
+export function pointwiseResidualForm(
+  { inChannels, outChannels, pixels }: PointwiseGeometry,
+  options: PointwiseResidualOptions,
+  plan: GemmPlan,
+): PointwiseResidualForm {
+  return {
+    ...options,
+    plan,
+    edges: edgesOf(plan, outChannels, inChannels),
+    imageWidth: widthFor(plan, pixels),
+    weightWidth: widthFor(plan, inChannels),
+  };
+}
+
+/** An operand, activated. */
+const activated = (operand: Operand): Operand => ({
+  ...operand,
+  finish: (_slot, value) => `gelu(${value})`,
+});
+
+/** y; dispatch over `gemmGroups`. */
+export function pointwiseResidual(form: PointwiseResidualForm): Kernel {
+  const { bias, scale, keep, storage, plan, edges, imageWidth, weightWidth } = form;
+  const rows = "parameters.rows", depth = "parameters.depth", pixels = "parameters.pixels";
+  const image = arrayOfWidth(storage, imageWidth);
+  const x = imageOperand({ buffer: "x", width: imageWidth, storage }, { channels: depth, pixels });
+  const y = imageEpilogue(
+    { buffer: "y", width: imageWidth, storage },
+    { channels: rows, pixels },
+    (slot, row) =>
+      `${bias ? `let bias${slot} = bias[${row}];` : ""} ${scale ? `let scale${slot} = scale[${row}];` : ""}`,
+  );
+  const named = (there: boolean, name: string): Binding[] => there ? [[name, arrayOf("f32"), "read"]] : [];
+  return gemm({
+    label: "pointwiseResidual",
+    bindings: [
+      ["x", image, "read"],
+      ["weight", arrayOfWidth("f32", weightWidth), "read"],
+      ...named(bias, "bias"),
+      ...named(scale, "scale"),
+      ["shortcut", image, "read"],
+      ...named(keep, "keep"),
+      ["y", image, "read_write"],
+    ],
+    parameters: { rows: "u32", columns: "u32", depth: "u32", pixels: "u32", first: "u32" },
+    declarations: form.gelu ? gelu(imageWidth) : "",
+    rows,
+    columns: "parameters.columns",
+    depth: { first: "0u", end: depth },
+    edges,
+    a: matrixOperand({ buffer: "weight", width: weightWidth }, { rows, depth, transposed: false }),
+    b: form.gelu ? activated(x) : x,
+    epilogue: {
+      ...y,
+      columns: (slot, column) =>
+        `${y.columns(slot, column)} ${
+          keep ? `let keep${slot} = keep[parameters.first + ${column} / ${pixels}];` : ""
+        }`,
+      store: (value, row, column) => {
+        const at = `at${column} + place${row}`;
+        const factors = [...keep ? [`keep${column}`] : [], ...scale ? [`scale${row}`] : []];
+        const sum = bias ? `(${value} + bias${row})` : value;
+        const total = `${loadWidth(storage, imageWidth, "shortcut", at)} + ${[...factors, sum].join(" * ")}`;
+        return storeWidth(storage, imageWidth, "y", at, total);
+      },
+    },
+  }, plan);
+}
+
+/** What the gradient of x depends on. */
+export interface PointwiseResidualInputForm {
+  readonly plan: GemmPlan;
+  readonly edges: { readonly rows: boolean; readonly depth: boolean };
+  readonly imageWidth: 1 | 4;
+  readonly weightWidth: 1 | 4;
+  /** Whether f is gelu. */
+  readonly gelu: boolean;
+  /** Whether f(x) is wanted, too. */
+  readonly activated: boolean;
+}
+
+/** The form of the code that serves this product; the geometry is the forward's. */
+export function pointwiseResidualInputForm(
+  { inChannels, outChannels, pixels }: PointwiseGeometry,
+  options: Pick<PointwiseResidualInputForm, "gelu" | "activated">,
+  plan: GemmPlan,
+): PointwiseResidualInputForm {
+  return {
+    ...options,
+    plan,
+    edges: edgesOf(plan, inChannels, outChannels),
+    imageWidth: widthFor(plan, pixels),
+    weightWidth: widthFor(plan, inChannels),
+  };
+}
+
+/** dx, and f(x); dispatch over `gemmGroups`. */
+export function pointwiseResidualBackwardInput(form: PointwiseResidualInputForm): Kernel {
+  const { plan, edges, imageWidth, weightWidth } = form;
+  const rows = "parameters.rows", depth = "parameters.depth", pixels = "parameters.pixels";
+  const image = arrayOfWidth("f32", imageWidth);
+  const dx = imageEpilogue({ buffer: "dx", width: imageWidth }, { channels: rows, pixels });
+  const more: Binding[] = form.gelu
+    ? [["x", image, "read"], ["dx", image, "read_write"]]
+    : [["dx", image, "read_write"]];
+  if (form.gelu && form.activated) more.push(["activated", image, "read_write"]);
+  return gemm({
+    label: "pointwiseResidualBackwardInput",
+    bindings: [["gradient", image, "read"], ["weight", arrayOfWidth("f32", weightWidth), "read"], ...more],
+    parameters: { rows: "u32", columns: "u32", depth: "u32", pixels: "u32" },
+    declarations: form.gelu ? `${normalCdf(imageWidth)}\n${normalSlope(imageWidth)}` : "",
+    rows,
+    columns: "parameters.columns",
+    depth: { first: "0u", end: depth },
+    edges,
+    a: matrixOperand({ buffer: "weight", width: weightWidth }, { rows, depth, transposed: true }),
+    b: imageOperand({ buffer: "gradient", width: imageWidth }, { channels: depth, pixels }),
+    epilogue: {
+      ...dx,
+      store: (value, row, column) => {
+        if (!form.gelu) return dx.store(value, row, column);
+        const activated = form.activated ? "activated[i] = v * cdf;" : "";
+        return `{ let i = at${column} + place${row}; let v = x[i]; let cdf = normalCdf(v);
+dx[i] = ${value} * normalSlope(v, cdf); ${activated} }`;
+      },
+    },
+  }, plan);
+}
+
+const SIZE = 64;
+
+/** dweight, dbias and dscale from T, followed by t; one workgroup a row. */
+export function pointwiseResidualParameters(bias: boolean): Kernel {
+  const named = (access: "read" | "read_write", ...names: string[]): Binding[] =>
+    names.map((name) => [name, "array<f32>", access]);
+  const list = [
+    ...named("read", "T", "weight", "scale", ...bias ? ["bias"] : []),
+    ...named("read_write", "dweight", ...bias ? ["dbias"] : [], "dscale"),
+  ];
+  return {
+    label: "pointwiseResidual parameters",
+    workgroupSize: SIZE,
+    workgroupBytes: 4 * SIZE,
+    code: `${bindings(...list)}
+${parameters(list.length, { rows: "u32", channels: "u32" })}
+var<workgroup> sums: array<f32, ${SIZE}>;
+${main(SIZE)} {
+let m = g.y * groups.x + g.x; let last = min(m, parameters.rows - 1u);
+let row = last * parameters.channels; let factor = scale[last];
+let total = T[parameters.rows * parameters.channels + last];
+var s = 0.0;
+for (var c = t; c < parameters.channels; c += ${SIZE}u) {
+let sum = T[row + c];
+if (m < parameters.rows) { dweight[row + c] = factor * sum; }
+s = fma(weight[row + c], sum, s);
+}
+sums[t] = s;
+${treeSum("sums", SIZE)}
+if (t == 0u && m < parameters.rows) {
+dscale[m] = sums[0]${bias ? " + bias[m] * total" : ""};
+${bias ? "dbias[m] = factor * total;" : ""}
+}
+}`,
+  };
+}
+
+/** y[i, m, p] = factors[m] x[i, m, p]: an elementwise kernel, parameters { count, inner (extent of p), rows (of m), first (m of x[0]) }. */
+export function scaleRows(): Kernel {
+  return elementwise({
+    label: "scaleRows",
+    inputs: [{ name: "x", storage: "f32" }],
+    more: {
+      name: "factor",
+      element: "factor_s[(i / parameters.inner + parameters.first) % parameters.rows]",
+    },
+    fields: { inner: "u32", rows: "u32", first: "u32" },
+    output: { name: "y", storage: "f32" },
+    value: "factor * x",
+  });
+}
