@@ -4,6 +4,7 @@
  * Legend: N batch, C channels, S dilated kernel size, K kernel count.
  * @module
  */
+import { type DType, ELEMENT_BYTES } from "../src/dtype.ts";
 import { outputExtent, type Shape, sizeOf, type Version, VERSIONS } from "../src/spec.ts";
 
 /** A layer and what it is run on. */
@@ -132,8 +133,8 @@ export interface Cost {
   readonly bound: "arithmetic" | "memory";
 }
 
-/** The cost of an op on a batch. */
-export function costOf(benched: BenchCase, op: BenchOpName, batch: number): Cost {
+/** The cost of an op on a batch whose inputs, outputs and their gradients are of this dtype. */
+export function costOf(benched: BenchCase, op: BenchOpName, batch: number, dtype: DType = "float32"): Cost {
   const { axes, inChannels, outChannels, groups, kernelCount, size, extents } = benched;
   const rows = outChannels * inChannels / groups, taps = rows * size ** axes;
   const input = batch * inChannels * sizeOf(extents);
@@ -142,27 +143,25 @@ export function costOf(benched: BenchCase, op: BenchOpName, batch: number): Cost
   const elements = rows * kernelCount * (1 + axes);
   const products = 2 * taps * pixels;
   const depth = groups === 1 && inChannels > 1;
-  const of = (flops: number, values: number, memory = !depth): Cost => ({
+  const of = (flops: number, images: number, rest: number, memory = !depth): Cost => ({
     flops,
-    bytes: 4 * values,
+    bytes: ELEMENT_BYTES[dtype] * images + 4 * rest,
     bound: memory ? "memory" : "arithmetic",
   });
   switch (op) {
     case "constructKernel":
-      return of(0, elements + taps, true);
+      return of(0, 0, elements + taps, true);
     case "constructKernelBackward":
-      return of(0, 2 * elements + taps, true);
+      return of(0, 0, 2 * elements + taps, true);
     case "convolution":
-      return of(products, input + taps + output);
     case "convBackwardInput":
-      return of(products, output + taps + input);
     case "convBackwardKernel":
-      return of(products, input + output + taps);
+      return of(products, input + output, taps);
     case "convBackward":
-      return of(2 * products, 2 * input + output + 2 * taps);
+      return of(2 * products, 2 * input + output, 2 * taps);
     case "layer forward":
-      return of(products, input + elements + output);
+      return of(products, input + output, elements);
     case "layer forward + backward":
-      return of(3 * products, 3 * input + 2 * output + 3 * elements);
+      return of(3 * products, 3 * input + 2 * output, 3 * elements);
   }
 }

@@ -34,6 +34,13 @@ const options = [
       'Only ops whose description contains this: "convolution", "gauss", "layer forward v0 96 x 56".',
   },
   {
+    name: "dtype",
+    type: "choice",
+    choices: ["float32", "float16"],
+    default: "float32",
+    description: "float16: WebGPU's convolutions and layers in float16, too, in turns with float32.",
+  },
+  {
     name: "quick",
     type: "boolean",
     description: "The poster's layer and one smaller plane, short series: under 2 minutes on 2 cores.",
@@ -119,7 +126,7 @@ function print(title: string, table: report.Table): void {
   for (const line of report.textOf(table)) say(line);
 }
 
-async function bench({ backend, filter = "", quick, json, results }: Values): Promise<number> {
+async function bench({ backend, dtype, filter = "", quick, json, results }: Values): Promise<number> {
   const known = CASES.some((benched) =>
     benched.versions.some((version) =>
       opsOf(benched, version, quick).some((op) => describeOp(benched, version, op).includes(filter))
@@ -130,6 +137,7 @@ async function bench({ backend, filter = "", quick, json, results }: Values): Pr
   const { result: suite, webgpu } = await runSuite({
     cases: CASES,
     quick,
+    dtype,
     backends: backend === "all" ? ["webgpu", "tfjs"] : [backend],
     filter,
     effort: quick ? { rounds: 2, milliseconds: 60 } : { rounds: 4, milliseconds: 150 },
@@ -149,6 +157,7 @@ async function bench({ backend, filter = "", quick, json, results }: Values): Pr
   }
   for (const problem of suite.problems) say(`note         ${problem}`);
   print("Every op", report.opTable(suite));
+  print("float16 beside float32", report.halfTable(suite));
   print("Against stock tfjs's convolution alone", report.rivalTable(suite));
   if (suite.software !== null) {
     print("Against PyTorch and the targets", report.targetTable(suite, suite.software ? "cpu" : "gpu"));
@@ -164,9 +173,10 @@ async function bench({ backend, filter = "", quick, json, results }: Values): Pr
   return suite.problems.some((problem) => problem.startsWith("wrong")) ? 1 : 0;
 }
 
-async function sweep({ backend, filter, quick, json, results }: Values): Promise<number> {
+async function sweep({ backend, dtype, filter, quick, json, results }: Values): Promise<number> {
   if (backend === "tfjs") throw usageError("--sweep must run on WebGPU, got --backend tfjs");
   if (filter !== undefined) throw usageError("--filter must not be given with --sweep");
+  if (dtype === "float16") throw usageError("--sweep must run in float32, got --dtype float16");
   const loadBefore = Deno.loadavg()[0];
   const webgpu = await openWebgpu();
   if (!webgpu) throw new Error("Cannot sweep: no WebGPU adapter answers");

@@ -5,7 +5,7 @@
 import { tableLines } from "../src/tasks/terminal.ts";
 import type { HostTimes } from "./host.ts";
 import { PYTORCH_FIGURES, PYTORCH_HOSTS, type PytorchFigure } from "./pytorch.ts";
-import { comparedTime, type Row, type SuiteResult } from "./rows.ts";
+import { comparedTime, HALF_BACKEND, type Row, type SuiteResult } from "./rows.ts";
 
 /** Where and when it ran. */
 export interface Surroundings {
@@ -81,6 +81,42 @@ export function opTable({ rows }: SuiteResult): Table {
       digits(row.firstUse),
       row.error.toExponential(1),
     ]),
+  };
+}
+
+/** float16 beside float32, timed in turns: on software adapters by processor time. */
+export function halfTable({ rows, software }: SuiteResult): Table {
+  const time = ({ times }: Row): number => software ? times.processor : times.median;
+  return {
+    head: [
+      "case",
+      "op",
+      "version",
+      "batch",
+      `float32 ${software ? "CPU " : ""}ms`,
+      `float16 ${software ? "CPU " : ""}ms`,
+      "times as fast",
+      "error",
+    ],
+    texts: [0, 1, 2],
+    rows: rows.filter(({ backend }) => backend === HALF_BACKEND).flatMap((half) => {
+      const full = rows.find((row) =>
+        row.backend === "webgpu" && row.case === half.case && row.op === half.op &&
+        row.version === half.version
+      );
+      return full
+        ? [[
+          half.case,
+          half.op,
+          half.op.startsWith("conv") ? "any" : half.version,
+          String(half.batch),
+          digits(time(full)),
+          digits(time(half)),
+          `${digits(time(full) / time(half))}x`,
+          half.error.toExponential(1),
+        ]]
+        : [];
+    }),
   };
 }
 
@@ -301,6 +337,7 @@ export function markdownReport({ surroundings, suite, host }: BenchReport): stri
     ...fence([...surroundingsLines(surroundings), ...adapterLines(suite)]),
     ...suite.problems.length > 0 ? ["", ...suite.problems.map((problem) => `- ${problem}`)] : [],
     ...part("On CPUs, against PyTorch", targetTable(suite, "cpu")),
+    ...(halfTable(suite).rows.length > 0 ? part("float16 beside float32", halfTable(suite)) : []),
     ...part("Against stock tfjs's convolution alone", rivalTable(suite)),
     ...part("On a GPU, against PyTorch", targetTable(suite, "gpu")),
     ...part(

@@ -9,6 +9,9 @@ import type { Times } from "./measure.ts";
 import { PYTORCH_FIGURES, PYTORCH_HOSTS, type PytorchFigure } from "./pytorch.ts";
 import type { PipelineTime } from "./timed_device.ts";
 
+/** What the rows of WebGPU's float16 call their backend. */
+export const HALF_BACKEND = "webgpu, float16";
+
 /** One line of the results. */
 export interface Row {
   readonly case: string;

@@ -4,6 +4,7 @@
  */
 import { Dcls1d, Dcls2d, Dcls3d, type Tensor, tensor, tidy } from "../mod.ts";
 import type { Backend, BackendInfo, Handle, Operand } from "../src/backend.ts";
+import type { DType } from "../src/dtype.ts";
 import type { ConstructKernelAttributes } from "../src/ops/constructKernel.ts";
 import type { ConvolutionAttributes } from "../src/ops/convolution.ts";
 import { fillNormal } from "../src/random.ts";
@@ -13,7 +14,7 @@ import { type BenchCase, type BenchOpName, outputExtents } from "./cases.ts";
 const CLASSES = { 1: Dcls1d, 2: Dcls2d, 3: Dcls3d } as const;
 type Layer = Dcls1d | Dcls2d | Dcls3d;
 
-/** A case's data in float32: the same on every backend. */
+/** A case's data in float32: the same on every backend, and numbers that float16 has where it is asked for. */
 export interface CaseData {
   readonly batch: number;
   /** `[N, C, ...spatial]` */
@@ -25,13 +26,15 @@ export interface CaseData {
 }
 
 /** Draws a case's data. */
-export function drawData(benched: BenchCase, batch: number): CaseData {
+export function drawData(benched: BenchCase, batch: number, dtype: DType = "float32"): CaseData {
   const { axes, inChannels, outChannels, groups, size, extents } = benched;
   const normal = (count: number, seed: number): Float32Array => fillNormal(new Float32Array(count), seed);
+  const activation = (count: number, seed: number): Float32Array =>
+    dtype === "float16" ? normal(count, seed).map(Math.f16round) : normal(count, seed);
   return {
     batch,
-    x: normal(batch * inChannels * sizeOf(extents), 1),
-    dy: normal(batch * outChannels * sizeOf(outputExtents(benched)), 2),
+    x: activation(batch * inChannels * sizeOf(extents), 1),
+    dy: activation(batch * outChannels * sizeOf(outputExtents(benched)), 2),
     kernel: normal(outChannels * inChannels / groups * size ** axes, 3),
   };
 }
@@ -48,6 +51,8 @@ export class Subject {
   readonly benched: BenchCase;
   readonly version: Version;
   readonly data: CaseData;
+  /** Of x, the output and their gradients. */
+  readonly dtype: DType;
   readonly layer: Layer;
   /** The shapes of x and of the output. */
   readonly shape: { readonly x: Shape; readonly y: Shape };
@@ -66,6 +71,7 @@ export class Subject {
     benched: BenchCase,
     version: Version,
     data: CaseData,
+    dtype: DType,
     layer: Layer,
     parameters: Readonly<Record<"weight" | "P" | "SIG" | "bias", Float32Array | null>>,
   ) {
@@ -75,6 +81,7 @@ export class Subject {
     this.benched = benched;
     this.version = version;
     this.data = data;
+    this.dtype = dtype;
     this.layer = layer;
     this.shape = {
       x: [data.batch, benched.inChannels, ...benched.extents],
@@ -93,14 +100,14 @@ export class Subject {
       dilation: spec.stride.map(() => 1),
       groups: spec.groups,
     };
-    this.#x = tensor(data.x, this.shape.x, { requiresGrad: true });
-    this.#dy = tensor(data.dy, this.shape.y);
+    this.#x = tensor(data.x, this.shape.x, { requiresGrad: true, dtype });
+    this.#dy = tensor(data.dy, this.shape.y, { dtype });
     this.#one = tensor([1], [1]);
-    const on = (values: Float32Array | null, shape: Shape): Operand | null =>
-      values && { handle: backend.upload(values, shape), shape };
+    const on = (values: Float32Array | null, shape: Shape, as?: DType): Operand | null =>
+      values && { handle: backend.upload(values, shape, as), shape, dtype: as };
     this.#operands = {
-      x: on(data.x, this.shape.x),
-      dy: on(data.dy, this.shape.y),
+      x: on(data.x, this.shape.x, dtype),
+      dy: on(data.dy, this.shape.y, dtype),
       kernel: on(data.kernel, spec.kernelShape),
       weight: on(parameters.weight, spec.weightShape),
       P: on(parameters.P, spec.positionShape),
@@ -115,12 +122,13 @@ export class Subject {
     benched: BenchCase,
     version: Version,
     data: CaseData,
+    dtype: DType = "float32",
   ): Promise<Subject> {
     const { inChannels, outChannels, kernelCount, size, padding, groups } = benched;
     const options = { kernelCount, dilatedKernelSize: size, padding, groups, version, seed: 0 };
     const layer = new CLASSES[benched.axes](inChannels, outChannels, options);
     const { weight, P, SIG, bias } = layer;
-    return new Subject(backend, benched, version, data, layer, {
+    return new Subject(backend, benched, version, data, dtype, layer, {
       weight: await weight.data(),
       P: await P.data(),
       SIG: SIG && await SIG.data(),
@@ -135,7 +143,10 @@ export class Subject {
     const { kernelShape, weightShape, positionShape } = this.layer.spec;
     const held = (handles: readonly (Handle | null)[], shapes: Readonly<Record<string, Shape>>): OpResult => {
       const operands: Operand[] = handles.filter((handle) => handle !== null)
-        .map((handle, i) => ({ handle, shape: Object.values(shapes)[i] }));
+        .map((handle, i) => {
+          const [name, shape] = Object.entries(shapes)[i];
+          return { handle, shape, dtype: /^(output|input gradient)$/.test(name) ? this.dtype : undefined };
+        });
       return {
         read: async () => {
           const values = await backend.read(operands);
@@ -164,7 +175,7 @@ export class Subject {
         });
       }
       case "convolution":
-        return held([backend.forward(op, [x, kernel, bias], this.convolution, this.shape.y)], {
+        return held([backend.forward(op, [x, kernel, bias], this.convolution, this.shape.y, this.dtype)], {
           output: this.shape.y,
         });
       case "convBackwardInput":

@@ -4,6 +4,7 @@
  */
 import { init } from "../mod.ts";
 import { type Backend, type BackendInfo, currentBackend } from "../src/backend.ts";
+import type { DType } from "../src/dtype.ts";
 import { type Version, VERSIONS } from "../src/spec.ts";
 import { findDevice } from "../src/webgpu/device.ts";
 import { measureAdapter, type MeasuredAdapter } from "./adapter.ts";
@@ -12,9 +13,17 @@ import { type Contender, type Effort, interleave, profile, type Times } from "./
 import { PYTORCH_HOSTS } from "./pytorch.ts";
 import { createRival, hasRival, type Rival, useEngine } from "./rivals.ts";
 import { type CaseData, drawData, Subject } from "./subject.ts";
-import { comparedTime, describeOp, figureOf, opsOf, type Row, type SuiteResult } from "./rows.ts";
+import {
+  comparedTime,
+  describeOp,
+  figureOf,
+  HALF_BACKEND,
+  opsOf,
+  type Row,
+  type SuiteResult,
+} from "./rows.ts";
 import { DeviceTimer } from "./timed_device.ts";
-import { outputError, TOLERANCE, verify } from "./verify.ts";
+import { HALF_TOLERANCE, outputError, TOLERANCE, verify } from "./verify.ts";
 
 /** WebGPU and all that is measured around it. */
 export interface OpenWebgpu {
@@ -28,6 +37,8 @@ export interface OpenWebgpu {
 export interface SuiteOptions {
   readonly cases: readonly BenchCase[];
   readonly backends: readonly ("webgpu" | "tfjs")[];
+  /** float16: WebGPU's convolutions and layers in float16, too, in turns with float32. */
+  readonly dtype: DType;
   /** Keeps the rows whose description contains it. */
   readonly filter: string;
   /** Whether to leave most versions and cases out. */
@@ -65,6 +76,7 @@ function wantedOps(
 interface Entry {
   readonly benched: BenchCase;
   readonly backend: string;
+  readonly dtype: DType;
   readonly software: boolean;
   /** Whether its limits are the adapter's. */
   readonly onAdapter: boolean;
@@ -104,14 +116,22 @@ class Suite {
     this.#options.note(benched.name);
     const software = this.#webgpu?.info.software ?? true;
     const { gpu, cpu } = benched.batch, here = caseOn(benched, software);
-    const data = this.#webgpu ? drawData(here, software ? cpu : gpu) : null;
+    const dtypes = (["float32", ...(options.dtype === "float16" ? ["float16"] : [])] as DType[])
+      .filter((dtype) => this.#webgpu?.info.dtypes.includes(dtype));
+    const data = dtypes.map((dtype) => drawData(here, software ? cpu : gpu, dtype));
     for (const { version, ops } of wanted) {
       const subjects: Subject[] = [];
-      if (data) subjects.push(await Subject.create(currentBackend("bench"), here, version, data));
+      for (const [i, dtype] of dtypes.entries()) {
+        subjects.push(await Subject.create(currentBackend("bench"), here, version, data[i], dtype));
+      }
       const other = this.#tfjs.get(`${benched.name} ${version}`);
       if (other) subjects.push(other);
-      for (const op of ops) await this.#runOp(benched, version, op, subjects);
-      if (data) subjects[0].dispose();
+      for (const op of ops) {
+        const construction = op.startsWith("construct"); // of parameters, which are float32
+        const some = subjects.filter(({ dtype }) => dtype === "float32" || !construction);
+        await this.#runOp(benched, version, op, some);
+      }
+      for (const subject of subjects) if (subject !== other) subject.dispose();
     }
   }
 
@@ -123,11 +143,12 @@ class Suite {
   ): Promise<void> {
     const entries: Entry[] = [], rivals: Rival[] = [];
     const keep = (entry: Entry): void => {
-      if (entry.error <= TOLERANCE) entries.push(entry);
+      const allowed = entry.dtype === "float16" ? HALF_TOLERANCE : TOLERANCE;
+      if (entry.error <= allowed) entries.push(entry);
       else {
         this.problems.push(
           `wrong numbers: ${describeOp(benched, version, op)} on ${entry.backend} is off by ` +
-            `${entry.error.toExponential(1)}, allowed ${TOLERANCE}; it was not timed`,
+            `${entry.error.toExponential(1)}, allowed ${allowed}; it was not timed`,
         );
       }
     };
@@ -181,7 +202,8 @@ class Suite {
     const timer = onAdapter && this.#webgpu?.timer.granted ? this.#webgpu.timer : null;
     return {
       benched: subject.benched,
-      backend: onAdapter ? "webgpu" : `tfjs, ${info.adapter}`,
+      backend: !onAdapter ? `tfjs, ${info.adapter}` : subject.dtype === "float16" ? HALF_BACKEND : "webgpu",
+      dtype: subject.dtype,
       software: info.software,
       onAdapter,
       batch: data.batch,
@@ -212,6 +234,7 @@ class Suite {
       entry: {
         benched,
         backend: rival.name,
+        dtype: "float32",
         software,
         onAdapter: engine === "webgpu",
         batch,
@@ -225,16 +248,18 @@ class Suite {
   #rowOf(
     version: Version,
     op: BenchOpName,
-    { benched, backend, software, onAdapter, batch, firstUse, error }: Entry,
+    { benched, backend, dtype, software, onAdapter, batch, firstUse, error }: Entry,
     times: Times,
   ): Omit<Row, "kernels"> {
-    const cost = costOf(benched, op, batch), { median } = times;
+    const cost = costOf(benched, op, batch, dtype), { median } = times;
     const limits = this.#webgpu?.adapter.limits;
     const least = limits &&
       (cost.bound === "memory"
         ? cost.bytes / limits.copyGigabytesPerSecond / 1e6
         : cost.flops / limits.teraflopsPerSecond / 1e9);
-    const figure = backend.startsWith("stock") ? undefined : figureOf(benched, op, version, batch, software);
+    const figure = backend.startsWith("stock") || dtype === "float16"
+      ? undefined
+      : figureOf(benched, op, version, batch, software);
     return {
       case: benched.name,
       op,
@@ -291,6 +316,9 @@ export async function runSuite(
   const webgpu = options.backends.includes("webgpu") ? await openWebgpu() : null;
   if (options.backends.includes("webgpu") && !webgpu) {
     problems.push("webgpu is left out: no WebGPU adapter answers");
+  }
+  if (options.dtype === "float16" && !webgpu?.info.dtypes.includes("float16")) {
+    problems.push("float16 is left out: no WebGPU adapter has shader-f16");
   }
   const suite = new Suite(options, webgpu, tfjs, problems);
   for (const benched of options.cases) await suite.runCase(benched);

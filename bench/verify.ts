@@ -11,6 +11,8 @@ import type { CaseData, Subject } from "./subject.ts";
 
 /** Largest error allowed, relative to the largest expected magnitude: that of all comparisons of float32 backends. */
 export const TOLERANCE = 1e-4;
+/** The same for float16 tensors: a rounding or two, of 2^-11 each. */
+export const HALF_TOLERANCE = 2e-3;
 /** Multiplications that one comparison may take, some tenths of a second: at least one plane is compared. */
 const MULTIPLICATIONS = 3e8;
 

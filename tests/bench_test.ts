@@ -1,15 +1,23 @@
 /** The bench: its arithmetic, its verification, its timer, its tables, and the command as a user runs it. */
-import { adapterLines, digits, markdownReport, opTable, targetTable, withSection } from "../bench/report.ts";
+import {
+  adapterLines,
+  digits,
+  halfTable,
+  markdownReport,
+  opTable,
+  targetTable,
+  withSection,
+} from "../bench/report.ts";
 import { caseOn, CASES, costOf, depthwise, OPS, outputExtents } from "../bench/cases.ts";
 import { claimLines, drawGrowth, growthTable, markdownSweep } from "../bench/growth.ts";
 import { benchCommand } from "../bench/main.ts";
 import { interleave, median, percentile } from "../bench/measure.ts";
 import { PYTORCH_FIGURES } from "../bench/pytorch.ts";
 import { drawData, Subject } from "../bench/subject.ts";
-import { describeOp, figureOf, opsOf, type Row, type SuiteResult } from "../bench/rows.ts";
+import { describeOp, figureOf, HALF_BACKEND, opsOf, type Row, type SuiteResult } from "../bench/rows.ts";
 import { spread, type SweepPoint, sweepSettings } from "../bench/sweep.ts";
 import { DeviceTimer, sampleTimes } from "../bench/timed_device.ts";
-import { errorOf, outputError, pieceOf, TOLERANCE, verify } from "../bench/verify.ts";
+import { errorOf, HALF_TOLERANCE, outputError, pieceOf, TOLERANCE, verify } from "../bench/verify.ts";
 import { currentBackend, init } from "../src/backend.ts";
 import { shutdown } from "../mod.ts";
 import { parseCommand } from "../src/train/cli.ts";
@@ -31,6 +39,8 @@ Deno.test("bench: costs count each tensor once, and the direct algorithm's opera
   assertEquals([forward.bound, costOf(DENSE, "convolution", 1).bound], ["memory", "arithmetic"]);
   assertEquals(costOf(DENSE, "constructKernel", 1).bound, "memory");
   assertEquals(outputExtents(DENSE), [8, 8]);
+  const half = costOf(POSTER, "convolution", 128, "float16");
+  assertEquals([half.flops, half.bytes], [forward.flops, 2 * (2 * 128 * 96 * 56 * 56) + 4 * 96 * 289]);
 });
 
 Deno.test("bench: PyTorch's figures name cases and ops that are benched, of the same kind of machine", () => {
@@ -109,6 +119,46 @@ testBackends("bench: every op is verified, and a wrong value, plane or gradient 
     assert(outputError(benched, subject.data, output.map((value) => value + 1)) > TOLERANCE);
     subject.dispose();
   }
+});
+
+testBackends("bench: every op is verified in float16, and off by 1 % is seen", async () => {
+  const backend = currentBackend("bench");
+  if (!backend.info.dtypes.includes("float16")) return; // WebGPU without shader-f16
+  const subject = await Subject.create(backend, SMALL, "v0", drawData(SMALL, 3, "float16"), "float16");
+  for (const op of OPS.filter((each) => !each.startsWith("construct"))) {
+    const result = subject.run(op), made = await result.read();
+    const error = await verify(subject, op, made);
+    assert(error <= HALF_TOLERANCE, `${op}: ${error}`);
+    const wrong = Object.fromEntries(
+      Object.entries(made).map(([name, values]) => [
+        name,
+        values.map((value) => 1.01 * value),
+      ]),
+    );
+    assert(await verify(subject, op, wrong) > 0.005, op);
+    result.free();
+  }
+  subject.dispose();
+}, ["reference", "webgpu"]);
+
+Deno.test("bench: float16 stands beside the float32 of the same run", () => {
+  const times = { median: 3, min: 3, samples: 1, wall: 4, processor: 6, clock: "wall" } as const;
+  const row = {
+    case: "c",
+    op: "convolution",
+    version: "v0",
+    backend: "webgpu",
+    batch: 2,
+    times,
+    error: 0,
+  } as Row;
+  const half = { ...row, backend: HALF_BACKEND, times: { ...times, median: 2, processor: 12 }, error: 1e-3 };
+  const suite = {
+    rows: [row, half, { ...row, op: "layer forward" }],
+    software: false,
+  } as unknown as SuiteResult;
+  assertEquals(halfTable(suite).rows, [["c", "convolution", "any", "2", "3.00", "2.00", "1.50x", "1.0e-3"]]);
+  assertEquals(halfTable({ ...suite, software: true }).rows[0][6], "0.500x");
 });
 
 Deno.test({
