@@ -8,6 +8,7 @@ import * as naga from "naga-wasm";
 import { init, ones, randn, shutdown } from "../mod.ts";
 import type { Backend, Operand } from "../src/backend.ts";
 import type { OpName } from "../src/ops/mod.ts";
+import { outputDtypeOf } from "../src/ops/op.ts";
 import { ConvNeXt } from "../src/models/mod.ts";
 import { crossEntropy } from "../src/nn/mod.ts";
 import { createWebgpuBackend } from "../src/webgpu/backend.ts";
@@ -19,14 +20,20 @@ import { type PaperDevice, paperDevice } from "./support/paper_device.ts";
 import { CASES } from "./tfjs_cases.ts";
 import { definitionOf, differentiable } from "./webgpu_compare.ts";
 
-/** Forward and backward of every op's cases, and the updates. */
+/** Forward and backward of every op's cases, in float16 where the backend has it, and the updates. */
 function runOps(backend: Backend): Set<OpName> {
+  const narrow = backend.info.dtypes.includes("float16");
   for (const { op, attributes, inputs } of CASES) {
-    const shape = definitionOf(op).outputShape(inputs.map((x) => x && x.shape), attributes);
-    const operands: (Operand | null)[] = inputs.map((x) =>
-      x && { handle: backend.upload(x.data, x.shape), shape: x.shape }
+    const { activations = [0] } = definitionOf(op);
+    const dtypes = inputs.map((x, i) =>
+      x && (narrow && activations.includes(i) ? "float16" as const : "float32" as const)
     );
-    const output = { handle: backend.forward(op, operands, attributes, shape), shape };
+    const dtype = outputDtypeOf(definitionOf(op), dtypes, attributes);
+    const shape = definitionOf(op).outputShape(inputs.map((x) => x && x.shape), attributes);
+    const operands: (Operand | null)[] = inputs.map((x, i) =>
+      x && { handle: backend.upload(x.data, x.shape, dtypes[i]!), shape: x.shape, dtype: dtypes[i]! }
+    );
+    const output = { handle: backend.forward(op, operands, attributes, shape, dtype), shape, dtype };
     backend.backward(op, output, operands, attributes, differentiable(op, inputs));
   }
   const parameter = (): Operand => ({
@@ -45,10 +52,10 @@ async function allShaders(features: readonly GPUFeatureName[]): Promise<PaperDev
   const paper = paperDevice(features);
   const backend = await createWebgpuBackend(paper.device);
   assertEquals([...runOps(backend!)].sort(), Object.keys(webgpuOps).sort(), "an op without a case");
-  await init({ device: paper.device });
+  const dtype = (await init({ device: paper.device })).dtypes.at(-1);
   try {
     for (const layer of LAYER_CASES) {
-      const x = ones(layer.inputShape, { requiresGrad: true });
+      const x = ones(layer.inputShape, { requiresGrad: true, dtype });
       makeLayer(layer).forward(x).sum().backward();
     }
     const model = new ConvNeXt({
@@ -59,19 +66,20 @@ async function allShaders(features: readonly GPUFeatureName[]): Promise<PaperDev
       dilatedKernelSize: 9,
       kernelSize: 5,
     });
-    crossEntropy(model.forward(randn([4, 3, 28, 28])), ones([4])).backward();
+    crossEntropy(model.forward(randn([4, 3, 28, 28], { dtype })), ones([4])).backward();
   } finally {
     shutdown();
   }
   return paper;
 }
 
-for (const features of [[], ["subgroups"]] as const) {
+for (const features of [[], ["subgroups"], ["shader-f16"]] as const) {
   Deno.test(`wgsl: every kernel is valid, and bound as it declares${features.length ? `, with ${features}` : ""}`, async () => {
     const { shaders, mismatches } = await allShaders(features);
     assert(shaders.length >= 60, `only ${shaders.length} shaders`);
-    if (features.length > 0) {
-      assert(shaders.some(({ code }) => code.includes("subgroup")), "none uses subgroups");
+    for (const feature of features) {
+      const sign = feature === "shader-f16" ? "enable f16;" : "subgroup";
+      assert(shaders.some(({ code }) => code.includes(sign)), `none uses ${feature}`);
     }
     const faults: string[] = [];
     for (const { label, code } of shaders) {
