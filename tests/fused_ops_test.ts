@@ -18,7 +18,7 @@ const AS: Readonly<Record<string, (info: BackendInfo) => BackendInfo>> = {
 /** Shapes of x, and output channels: on both sides of where a plan changes, with remainders everywhere. */
 const PRODUCTS: [x: Shape, outChannels: number][] = [
   [[0, 3, 4], 5],
-  [[1, 3, 1], 1],
+  [[1, 5, 1], 1],
   [[4, 5], 3],
   [[5, 3, 7], 2],
   [[2, 16, 4, 8], 32],
@@ -44,7 +44,7 @@ function norm([, C]: Shape, M: number, bias: boolean): (Input | null)[] {
 
 function residual([N, C, ...spatial]: Shape, M: number, all: boolean): (Input | null)[] {
   const [bias, keep] = all ? [uniform([M]), uniform([N], 0, 2)] : [null, null];
-  return [uniform([M, C]), bias, uniform([M]), uniform([N, M, ...spatial]), keep];
+  return [uniform([M, C]), bias, all || N > 2 ? uniform([M]) : null, uniform([N, M, ...spatial]), keep];
 }
 
 for (const [what, of] of Object.entries(AS)) {

@@ -269,14 +269,14 @@ property(
 
 property(
   "pointwiseResidual",
-  fc.tuple(planeShape, extent, activation, fc.boolean(), fc.boolean()),
-  ([shape, M, activation, bias, keep], normal) => {
+  fc.tuple(planeShape, extent, activation, fc.boolean(), fc.boolean(), fc.boolean()),
+  ([shape, M, activation, bias, scale, keep], normal) => {
     const y = [shape[0], M, ...shape.slice(2)];
     const inputs = [
       filled(shape, normal),
       filled([M, shape[1]], normal),
       bias ? filled([M], normal) : null,
-      filled([M], normal),
+      scale ? filled([M], normal) : null,
       filled(y, normal),
       keep ? filled([shape[0]], normal) : null,
     ];

@@ -99,7 +99,6 @@ function ties(size: Shape, weightShape: Shape): Input {
 /** The two ops of a block's tail, with everything that is optional and without. */
 function tail([batch, C, ...spatial]: Shape, M: number): Case[] {
   const x = [batch, C, ...spatial], y = [batch, M, ...spatial];
-  const last = [uniform([M]), uniform(y)];
   return (["none", "gelu"] as const).flatMap((activation) => [
     define(
       "layerNormPointwise",
@@ -112,7 +111,8 @@ function tail([batch, C, ...spatial]: Shape, M: number): Case[] {
       "pointwiseResidual",
       `of ${x}, ${activation}`,
       { activation },
-      ...[uniform(x, 8), uniform([M, C]), activation === "none" ? null : uniform([M]), ...last],
+      ...[uniform(x, 8), uniform([M, C]), activation === "none" ? null : uniform([M])],
+      ...[activation === "none" && spatial.length > 1 ? null : uniform([M]), uniform(y)],
       activation === "none" ? null : uniform([batch]),
     ),
   ]);

@@ -119,14 +119,14 @@ export class ConvNeXt extends Module {
    * @throws {RangeError} for another shape
    */
   override forward(x: Tensor, options: ForwardOptions = {}): Tensor {
-    const { inspect = () => {} } = options;
+    const { inspect } = options;
     const maps = this.#runStages(x, inspect);
     let y = globalAveragePool(maps[maps.length - 1]);
-    inspect("pool", y);
+    inspect?.("pool", y);
     y = this.norm.forward(y);
-    inspect("norm", y);
+    inspect?.("norm", y);
     y = this.head.forward(y);
-    inspect("head", y);
+    inspect?.("head", y);
     return y;
   }
 
@@ -151,18 +151,18 @@ export class ConvNeXt extends Module {
    * ```
    */
   forwardFeatures(x: Tensor, options: ForwardOptions = {}): Tensor[] {
-    const { inspect = () => {} } = options;
+    const { inspect } = options;
     return this.#runStages(x, inspect).map((map, stage) => {
       const norm = this.stageNorms[stage];
       if (!norm) return map;
       const y = norm.forward(map);
-      inspect(`norm${stage}`, y);
+      inspect?.(`norm${stage}`, y);
       return y;
     });
   }
 
   /** The output of every stage. */
-  #runStages(x: Tensor, inspect: Inspect): Tensor[] {
+  #runStages(x: Tensor, inspect?: Inspect): Tensor[] {
     const { inChannels, stemSize, dims } = this.spec;
     const least = stemSize * 2 ** (dims.length - 1);
     const [, channels, height, width] = x.shape;
@@ -177,10 +177,10 @@ export class ConvNeXt extends Module {
     return this.stages.map((blocks, stage) => {
       this.downsampleLayers[stage].forEach((layer, i) => {
         y = layer.forward(y);
-        inspect(`downsample_layers.${stage}.${i}`, y);
+        inspect?.(`downsample_layers.${stage}.${i}`, y);
       });
       blocks.forEach((block, i) => {
-        y = block.forward(y, (name, output) => inspect(`stages.${stage}.${i}.${name}`, output));
+        y = block.forward(y, inspect && ((name, output) => inspect(`stages.${stage}.${i}.${name}`, output)));
       });
       return y;
     });

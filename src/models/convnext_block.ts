@@ -3,6 +3,7 @@ import { Conv2d } from "../nn/conv.ts";
 import { Dcls2d } from "../nn/dcls.ts";
 import type { DropPath } from "../nn/drop_path.ts";
 import { scaleResidual } from "../nn/functional.ts";
+import { layerNormPointwise, pointwiseResidual } from "../nn/fused.ts";
 import { LayerNorm } from "../nn/layer_norm.ts";
 import { Pointwise } from "../nn/linear.ts";
 import { Module } from "../nn/module.ts";
@@ -79,11 +80,28 @@ export class ConvNeXtBlock extends Module {
   }
 
   /**
-   * Runs the block.
+   * Runs the block: the depthwise layer, and what follows it in two ops.
    * @param x `[N, C, H, W]`
-   * @param inspect sees the output of every layer, under its name in the block; that of the residual is `gamma`
+   * @param inspect sees the output of every layer, under its name in the block; that of the residual is `gamma`. With
+   *   it, every layer is an op of its own
    */
-  override forward(x: Tensor, inspect: Inspect = () => {}): Tensor {
+  override forward(x: Tensor, inspect?: Inspect): Tensor {
+    const keep = this.dropPath?.keep(x.shape[0]) ?? null;
+    if (inspect) return this.#inspected(x, keep, inspect);
+    const { dwconv, norm, pwconv1, pwconv2, gamma } = this;
+    const y = dwconv.forward(x), training = y.requiresGrad;
+    // The backward pass needs the sums before the activation: in training these are what is kept, and gelu is computed again.
+    const [first, second] = training ? ["none", "gelu"] as const : ["gelu", "none"] as const;
+    const { epsilon } = norm;
+    const h = layerNormPointwise(y, norm.weight, norm.bias, pwconv1.weight, pwconv1.bias, {
+      epsilon,
+      activation: first,
+    });
+    const options = { scale: gamma, keep, activation: second };
+    return pointwiseResidual(h, pwconv2.weight, pwconv2.bias, x, options);
+  }
+
+  #inspected(x: Tensor, keep: Tensor | null, inspect: Inspect): Tensor {
     const seen = (name: string, output: Tensor): Tensor => {
       inspect(name, output);
       return output;
@@ -93,6 +111,6 @@ export class ConvNeXtBlock extends Module {
     y = seen("pwconv1", this.pwconv1.forward(y));
     y = seen("gelu", y.gelu());
     y = seen("pwconv2", this.pwconv2.forward(y));
-    return seen("gamma", scaleResidual(x, y, this.gamma, this.dropPath?.keep(x.shape[0])));
+    return seen("gamma", scaleResidual(x, y, this.gamma, keep));
   }
 }

@@ -31,7 +31,8 @@ export class LayerNorm extends Module {
   readonly weight: Parameter;
   /** `[C]` */
   readonly bias: Parameter;
-  readonly #epsilon: number;
+  /** Added to the variance. */
+  readonly epsilon: number;
 
   /**
    * Makes the layer on the running backend.
@@ -44,7 +45,7 @@ export class LayerNorm extends Module {
     if (!(epsilon > 0)) {
       throw new RangeError(`Cannot create LayerNorm: epsilon must be positive, got ${String(epsilon)}`);
     }
-    this.#epsilon = epsilon;
+    this.epsilon = epsilon;
     this.weight = parameter("weight", new Float32Array(channels).fill(1), [channels]);
     this.bias = parameter("bias", new Float32Array(channels), [channels]);
   }
@@ -60,6 +61,6 @@ export class LayerNorm extends Module {
         `Cannot run LayerNorm: input must be [N, ${this.weight.size}, ...spatial], got ${shapeText(x.shape)}`,
       );
     }
-    return layerNorm(x, this.weight, this.bias, this.#epsilon);
+    return layerNorm(x, this.weight, this.bias, this.epsilon);
   }
 }

@@ -24,6 +24,13 @@ export { Module, type ModuleChild } from "./module.ts";
 export { Parameter, parameter } from "./parameter.ts";
 export type { Layout, LoadOptions, StateDict, StateInput, StateOptions, StateTensor } from "./state.ts";
 export {
+  type Activation,
+  layerNormPointwise,
+  type LayerNormPointwiseOptions,
+  pointwiseResidual,
+  type PointwiseResidualOptions,
+} from "./fused.ts";
+export {
   constructKernel,
   type ConstructKernelOptions,
   convolution,

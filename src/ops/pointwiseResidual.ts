@@ -1,7 +1,7 @@
 /**
  * pointwiseResidual: the second half of a ConvNeXt block's tail, a linear map of the activated channels, scaled and added
  * to a shortcut: y[n, m, p] = shortcut[n, m, p] + keep[n] scale[m] (bias[m] + sum over c of weight[m, c] f(x[n, c, p])).
- * keep is 1, or what stochastic depth (drop path) draws for the sample: 0 or 1 / (1 - rate).
+ * scale, where there is none, is 1; so is keep, or it is what stochastic depth (drop path) draws for the sample: 0 or 1 / (1 - rate).
  */
 import { shapeText } from "../spec.ts";
 import type { Activation } from "./layerNormPointwise.ts";
@@ -14,7 +14,7 @@ export interface PointwiseResidualAttributes {
 }
 
 /**
- * Inputs: x `[N, C, ...spatial]`, weight `[M, C]`, bias `[M]` or null, scale `[M]`, shortcut `[N, M, ...spatial]`,
+ * Inputs: x `[N, C, ...spatial]`, weight `[M, C]`, bias `[M]` or null, scale `[M]` or null, shortcut `[N, M, ...spatial]`,
  * keep `[N]` or null, which has no gradient.
  * The gradient of the shortcut is the output's own.
  */
@@ -34,7 +34,7 @@ export const pointwiseResidual: Op<"pointwiseResidual", PointwiseResidualAttribu
       );
     }
     if (bias) requireShape("pointwiseResidual", "bias", bias, [weight[0]]);
-    requireShape("pointwiseResidual", "scale", scale, [weight[0]]);
+    if (scale) requireShape("pointwiseResidual", "scale", scale, [weight[0]]);
     const shape = [x[0], weight[0], ...x.slice(2)];
     requireShape("pointwiseResidual", "shortcut", shortcut, shape);
     if (keep) requireShape("pointwiseResidual", "keep", keep, [x[0]]);

@@ -27,17 +27,23 @@ function parts(
   return { activated, sums: { shape: shortcut!.shape, handle: { data: kept(data, inputs[5]) } } };
 }
 
+/** Scale, or ones. */
+function scaleOf(inputs: Inputs): Operand<ReferenceHandle> {
+  const shape = [shapeOf(inputs, 1)[0]];
+  return inputs[3] ?? { shape, handle: { data: new Float64Array(shape[0]).fill(1) } };
+}
+
 /** x, weight, bias, scale, shortcut, keep → y. */
 export const pointwiseResidual: ReferenceOp<"pointwiseResidual"> = {
   forward(inputs, { activation }, outputShape) {
     const { sums } = parts(inputs, activation);
-    return scaleResidual.forward([inputs[4], sums, inputs[3]], {}, outputShape);
+    return scaleResidual.forward([inputs[4], sums, scaleOf(inputs)], {}, outputShape);
   },
 
   /** y = scaleResidual(shortcut, s), s = keep pointwise(a), a = f(x): the chain rule, through each op's own backward. */
   backward(gradient, inputs, { activation }, needs) {
     const { activated, sums } = parts(inputs, activation);
-    const [dShortcut, ds, dScale] = scaleResidual.backward(gradient, [inputs[4], sums, inputs[3]], {}, [
+    const [dShortcut, ds, dScale] = scaleResidual.backward(gradient, [inputs[4], sums, scaleOf(inputs)], {}, [
       true,
       true,
       true,

@@ -1,7 +1,6 @@
 /** pointwiseResidual on tfjs: the ops it is made of; what is cheap is computed again in the backward, not kept. */
 import * as tf from "@tensorflow/tfjs";
 import type { PointwiseResidualAttributes } from "../../ops/pointwiseResidual.ts";
-import { columnSum } from "../functions.ts";
 import type { TfjsOp } from "../op.ts";
 import { pointwise } from "./pointwise.ts";
 import { geluAndSlope, unary } from "./unary.ts";
@@ -25,27 +24,26 @@ export const pointwiseResidual: TfjsOp<PointwiseResidualAttributes> = {
   forward([x, weight, bias, scale, shortcut, keep], { activation }) {
     const activated = activation === "none" ? x! : unary.forward([x], GELU, x!.shape);
     const sums = pointwise.forward([activated, weight, bias], {}, shortcut!.shape);
-    return tf.add(shortcut!, kept(tf.mul(sums, scale!), keep));
+    return tf.add(shortcut!, kept(scale ? tf.mul(sums, scale) : sums, keep));
   },
   backward(dy, [x, weight, bias, scale, , keep], { activation }, needs) {
-    const g = kept(dy, keep), column = tf.reshape(scale!, [scale!.size, 1]);
+    const g = kept(dy, keep), column = scale && tf.reshape(scale, [scale.size, 1]);
     const [activated, slope] = activation === "none" ? [x!, null] : geluAndSlope(x!);
-    const sums = needs[1] || needs[2] || needs[3];
-    const [T, t] = sums
-      ? pointwise.backward!(g, [activated, weight, bias], {}, [false, true, true]).slice(1)
-      : [null, bias && null];
+    const [, T, t] = needs[1] || needs[2] || needs[3]
+      ? pointwise.backward!(g, [activated, weight, bias], {}, [false, true, true])
+      : [];
     let dx: tf.Tensor | null = null;
     if (needs[0]) {
-      const scaled = tf.mul(weight!, column);
+      const scaled = column ? tf.mul(weight!, column) : weight!;
       [dx] = pointwise.backward!(g, [activated, scaled, null], {}, [true, false, false]);
       dx = tf.reshape(dx!, x!.shape);
       if (slope) dx = tf.mul(dx, slope);
     }
-    const along = sums && needs[3] ? tf.sum(tf.mul(weight!, T!), 1) : null;
+    const along = needs[3] ? tf.sum(tf.mul(weight!, T!), 1) : null;
     return [
       dx,
-      needs[1] ? tf.mul(T!, column) : null,
-      needs[2] && bias ? tf.mul(t ?? columnSum(g), scale!) : null,
+      needs[1] ? (column ? tf.mul(T!, column) : T!) : null,
+      needs[2] ? (scale ? tf.mul(t!, scale) : t!) : null,
       along && (bias ? tf.add(along, tf.mul(bias, t!)) : along),
       needs[4] ? dy : null,
       null,
