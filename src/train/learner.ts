@@ -126,6 +126,8 @@ export class Learner {
   /** Loss and gradients of a step's batch; only queues work. */
   gradients(step: number, inspect?: Inspect): Scores {
     const { labelSmoothing, repulsiveLoss, conv } = this.config;
+    this.model.train();
+    this.model.setStep(step); // what is drawn follows from the seed and the step, however often it is repeated
     return tidy(() => {
       const { x, y } = this.#batch(step);
       const logits = this.model.forward(x, { inspect });
@@ -155,6 +157,7 @@ export class Learner {
     const { test } = this.data;
     const first = batch * this.config.batchSize;
     const count = Math.min(this.config.batchSize, test.count - first);
+    this.model.eval();
     const scores = noGrad(() =>
       tidy(() => {
         const { x, y } = this.#upload(test, Array.from({ length: count }, (_, i) => first + i));
