@@ -45,6 +45,27 @@ export const SMALL_TILE: TilePlan = {
   columnsEach: 4,
 };
 
+const flat = (rows: number, columns: number, depth: number, rowsEach: number): TilePlan => ({
+  mapping: "tile",
+  rows,
+  columns,
+  depth,
+  rowsEach,
+  columnsEach: 8,
+});
+
+/**
+ * Tiles for many columns, the best first, then flatter ones for products of few rows, of which the best would leave some idle: 33
+ * rows of 96. Their steps are shorter, to stay within 16 KiB. Not measured on a GPU yet.
+ */
+export const TILES: readonly TilePlan[] = [
+  TILE,
+  flat(64, 128, 16, 8),
+  flat(48, 256, 12, 12),
+  flat(36, 256, 12, 12),
+  flat(16, 256, 12, 8),
+];
+
 const XYZW = "xyzw";
 
 /** One load of an operand in a step, and where it goes. */

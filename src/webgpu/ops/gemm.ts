@@ -1,6 +1,6 @@
 /** Products on WebGPU: which plan computes them here, and their dispatches, over slices of the summed axis where they are sums over the batch. */
 import { gemmGroups, type GemmPlan } from "../../../kernels/gemm.ts";
-import { SMALL_TILE, TILE } from "../../../kernels/gemmTile.ts";
+import { SMALL_TILE, TILE, TILES } from "../../../kernels/gemmTile.ts";
 import { sumChunks } from "../../../kernels/convBackwardKernel.ts";
 import type { Kernel } from "../../../kernels/kernel.ts";
 import { type BufferView, type GpuBuffer, part } from "../buffers.ts";
@@ -10,14 +10,21 @@ import { batchSlices, flatGroups } from "../limits.ts";
 /** Workgroups that leave a GPU half empty. */
 const FEW = 48;
 
+/** The tile that leaves the fewest rows idle; the first of equals. */
+function tileFor(rows: number, columns: number, groups: number): GemmPlan {
+  if (gemmGroups(TILE, rows, columns, groups) < FEW) return SMALL_TILE;
+  const work = (plan: GemmPlan): number => Math.ceil(rows / plan.rows) * plan.rows;
+  return TILES.reduce((best, plan) => work(plan) < 0.8 * work(best) ? plan : best);
+}
+
 /**
  * How to compute a product of this many rows and columns.
  *
  * Software adapter, processor time, 384 → 96 channels, 3136 pixels: rows x columns x invocations 16x8x64 35 ms, 16x8x8 21,
  * 32x8x64 24, 32x8x8 14, 48x8x8 14, 64x8x8 17, 32x4x8 18; 3072 → 768, 49 pixels: 223, 29, 169, 19, 17, 16, 24.
  */
-export function gemmPlan(gpu: Gpu, rows: number, columns: number): GemmPlan {
-  if (!gpu.info.software) return gemmGroups(TILE, rows, columns) < FEW ? SMALL_TILE : TILE;
+export function gemmPlan(gpu: Gpu, rows: number, columns: number, groups = 1): GemmPlan {
+  if (!gpu.info.software) return tileFor(rows, columns, groups);
   const broadcast = gpu.sharesLoads;
   const [usual, most] = broadcast ? [32, 40] : [8, 8];
   return {
@@ -70,6 +77,9 @@ export interface SlicedGemm {
 /** Workgroups that keep a device busy: about three for each of a large GPU's multiprocessors; a few for each core. */
 const BUSY = { gpu: 400, software: 16 };
 
+/** A multiple of every plan's steps along the summed axis. */
+const STEP = 48;
+
 /** Runs the slices and adds them up; the result is a new buffer. */
 export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
   const { kernel, plan, batched, count, pixels, rows, columns, groups = 1, more = 0 } = product;
@@ -80,7 +90,7 @@ export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
   const runs = batchSlices(count, batched.map(({ itemBytes }) => itemBytes), gpu.limits).map((slice) => {
     const depth = slice.count * pixels;
     // whole steps of any plan, and enough of them that the sum of the slices costs little
-    const run = Math.max(256, Math.ceil(depth / wanted / 16) * 16);
+    const run = Math.max(5 * STEP, Math.ceil(depth / wanted / STEP) * STEP);
     return { slice, run, slices: Math.ceil(depth / run) };
   });
   const total = runs.reduce((sum, { slices }) => sum + slices, 0);
