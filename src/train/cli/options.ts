@@ -72,6 +72,8 @@ export interface Command<Options extends readonly Option[] = readonly Option[]> 
   readonly summary: string;
   /** In the order in which `--help` lists them. */
   readonly options: Options;
+  /** What may follow the command without a flag, such as files; as many as there are. Default: nothing. */
+  readonly operands?: { readonly name: string; readonly description: string };
   /** Lines that can be pasted as they are, each with what it does. */
   readonly examples?: readonly { readonly line: string; readonly does: string }[];
 }
@@ -103,6 +105,8 @@ export interface ParsedCommand<Options extends readonly Option[]> {
   readonly values: CommandValues<Options>;
   /** The names in `values` that the command line gave; the others hold their defaults. */
   readonly given: ReadonlySet<keyof CommandValues<Options>>;
+  /** What was given without a flag, in order; empty unless the command takes `operands`. */
+  readonly operands: readonly string[];
   /** `--help` or `-h` was given: nothing else was looked at, and every value is its default. */
   readonly help: boolean;
   /** `--verbose` was given: failures come with their stack. */

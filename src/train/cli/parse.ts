@@ -86,7 +86,7 @@ function suggestion(typed: string, flags: readonly string[]): string {
  *
  * @param args as in `Deno.args`
  * @throws RangeError (one that {@link isUsageError} knows) that names the flag, the rule and what was passed:
- * unknown flag, missing or bad value, positional argument
+ * unknown flag, missing or bad value, an argument without a flag where the command takes none
  *
  * @example
  * ```ts
@@ -115,6 +115,7 @@ export function parseCommand<const Options extends readonly Option[]>(
   options.set("verbose", verboseOption);
   const values = new Map<string, string | number | boolean | undefined>();
   const given = new Set<string>();
+  const operands: string[] = [];
   for (const option of options.values()) {
     values.set(option.name, option.default ?? (option.type === "boolean" ? false : undefined));
   }
@@ -130,6 +131,7 @@ export function parseCommand<const Options extends readonly Option[]>(
       given: new Set([...given].map(camelCase)) as ReadonlySet<string> as ReadonlySet<
         keyof CommandValues<Options>
       >,
+      operands,
       help,
       verbose,
     };
@@ -156,6 +158,10 @@ export function parseCommand<const Options extends readonly Option[]>(
   for (const token of tokens) {
     if (token.kind === "option-terminator") continue;
     if (token.kind === "positional") {
+      if (command.operands !== undefined && token.value !== "") {
+        operands.push(token.value);
+        continue;
+      }
       refuse("it takes flags only", `the argument "${token.value}"`, suggestion(token.value, flags));
       continue;
     }

@@ -100,7 +100,15 @@ export function usageText(command: Command, width = 100): string {
     ...command.options.map((option) => signature(option).length).filter((length) => length <= widestLeft),
   );
   const right = width - left - 4;
-  const out = [...wrap(command.summary, width), "", `Usage: ${command.name} [options]`];
+  const operand = command.operands === undefined ? "" : ` [${command.operands.name} ...]`;
+  const out = [...wrap(command.summary, width), "", `Usage: ${command.name} [options]${operand}`];
+  if (command.operands !== undefined) {
+    out.push(
+      "",
+      "Arguments:",
+      ...row(command.operands.name, wrap(command.operands.description, right), left),
+    );
+  }
   for (const [heading, options] of groups) {
     out.push("", `${heading}:`);
     for (const option of options) {
