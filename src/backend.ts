@@ -69,11 +69,25 @@ export type UpdateImplementations<H> = {
   readonly [N in UpdateName]: (operands: readonly Operand<H>[], attributes: UpdateTable[N]) => void;
 };
 
+/** Ops that were queued once, to be queued again as one: see `compile`. */
+export interface Recording {
+  /** Bytes of the storage that nothing else uses. */
+  readonly bytes: number;
+  /** Dispatches of one run. */
+  readonly dispatches: number;
+  /** Queues all of them; the output is new. */
+  run(input: Handle | Float32Array): Handle;
+  /** Gives the storage back. */
+  dispose(): void;
+}
+
 /** What a backend provides. */
 export interface Backend {
   readonly info: BackendInfo;
   /** Whether it keeps no elements, but follows shapes: it then takes tensors of every backend. */
   readonly followsShapes?: boolean;
+  /** Whether results are read without waiting longer than the device needs: `init`'s option, where it means something. */
+  quickReads?: boolean;
   /** Keeps the elements as `dtype` (default float32), which has to be one of `info.dtypes`. */
   upload(data: Float32Array, shape: Shape, dtype?: DType): Handle;
   /** Reads any number of tensors in one wait, as float32. */
@@ -96,6 +110,11 @@ export interface Backend {
     needs: readonly boolean[],
   ): (Handle | null)[];
   update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void;
+  /**
+   * Keeps what `body` queues, instead of running it. Absent where an op costs nothing but its arithmetic.
+   * @param bytes of the input that `body` is given; it returns the output
+   */
+  record?(bytes: number, body: (input: Handle) => Handle): Recording;
   memory(): MemoryInfo;
   /** Ends the backend; its tensors can no longer be used. */
   dispose(): void;
@@ -110,6 +129,13 @@ export interface InitOptions {
   backend?: "auto" | BackendName;
   /** A WebGPU device to run on, a browser's for example. Implies `backend: "webgpu"`. */
   device?: GPUDevice;
+  /**
+   * Whether `data()` and `item()` take a result as soon as the device has it. Default false: an awaited read of Deno's
+   * WebGPU takes at least 10 ms. With true, on the second and later reads, what Deno sleeps through is left to run out
+   * behind the caller's back: a test with Deno's `sanitizeOps` would report it, and a process ends 10 ms later. Means
+   * nothing on other backends and in browsers. May be changed by another `init`.
+   */
+  quickReads?: boolean;
 }
 
 let current: Backend | null = null;
@@ -175,9 +201,11 @@ export async function init(options: InitOptions = {}): Promise<BackendInfo> {
     !device && current &&
     (backend === "auto" ? current.info.name !== "reference" : current.info.name === backend)
   ) {
+    if (options.quickReads !== undefined) current.quickReads = options.quickReads;
     return current.info;
   }
   current = await start(backend, device);
+  current.quickReads = options.quickReads ?? false;
   return current.info;
 }
 

@@ -38,7 +38,7 @@ const KEY = Symbol("inside the module");
 
 let tapeAccess: TapeAccess;
 /** A tensor as its backend sees it. */
-let operand: (x: Tensor, doing: string) => Operand;
+export let operand: (x: Tensor, doing: string) => Operand;
 
 /** How a tensor comes into being. */
 interface TensorParts {
@@ -331,6 +331,11 @@ export function uploadAs<T extends Tensor>(Class: TensorSubclass<T>, data: Float
   const backend = currentBackend("create a parameter");
   const storage = storageOf(backend, data, { shape, dtype: "float32" });
   return new Class(KEY, { storage, shape, requiresGrad: true, scoped: false });
+}
+
+/** A tensor of what a backend made. */
+export function adopt(backend: Backend, handle: Handle, shape: Shape, dtype: DType): Tensor {
+  return make({ storage: new Storage(backend, handle, dtype), shape });
 }
 
 /** Runs an op: checks shapes, queues the work, records it. Inputs may be null where the op allows it. */

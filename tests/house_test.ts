@@ -69,7 +69,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["tensor"],
   ["create"],
   ["nn"],
-  ["models", "optim"],
+  ["models", "optim", "compile"],
   ["mod"],
   ["train"],
   ["tasks"],

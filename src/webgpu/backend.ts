@@ -1,5 +1,5 @@
 /** The WebGPU backend: looks every op up by name and lets it choose its kernels. */
-import type { Backend, BackendInfo, Handle, MemoryInfo, Operand } from "../backend.ts";
+import type { Backend, BackendInfo, Handle, MemoryInfo, Operand, Recording } from "../backend.ts";
 import type { DType } from "../dtype.ts";
 import type { OpName, OpTable, UpdateName, UpdateTable } from "../ops/mod.ts";
 import { type Shape, sizeOf } from "../spec.ts";
@@ -125,6 +125,14 @@ class WebgpuBackend implements Backend {
   update<N extends UpdateName>(name: N, operands: readonly Operand[], attributes: UpdateTable[N]): void {
     const update: GpuUpdate<UpdateTable[N]> = (updates as GpuUpdates)[name];
     update(this.#gpu, operands as readonly Operand<GpuBuffer>[], attributes);
+  }
+
+  set quickReads(quick: boolean) {
+    this.#gpu.quickReads = quick;
+  }
+
+  record(bytes: number, body: (input: Handle) => Handle): Recording {
+    return this.#gpu.record(bytes, (input) => body(input) as GpuBuffer);
   }
 
   memory(): MemoryInfo {

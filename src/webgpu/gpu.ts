@@ -173,12 +173,13 @@ export class Gpu {
     if (this.buffers.crowded) this.flush();
     // A write would overtake recorded work: take a buffer that none of it uses, or submit it first.
     const buffer = this.buffers.take(data.byteLength, label, this.#inFlight, true);
-    if (data.byteLength > 0) this.write(data, buffer);
+    this.write(data, buffer);
     return buffer;
   }
 
   /** Replaces a buffer's elements. */
   write(data: Float32Array, buffer: GpuBuffer): void {
+    if (data.byteLength === 0) return; // Deno 2.9.6 would panic
     if (this.#inFlight.has(buffer.id)) this.flush();
     this.device.queue.writeBuffer(buffer.buffer, 0, data as Float32Array<ArrayBuffer>);
   }

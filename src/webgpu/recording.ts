@@ -70,7 +70,7 @@ export class Recorder {
     }
     const lifetime = this.#lifetimes.get(buffer);
     if (!lifetime) this.#lifetimes.set(buffer, { first: step, last: step });
-    else lifetime.last = step;
+    else lifetime.last = Math.max(lifetime.last, step);
   }
 
   /** Makes the buffers and bind groups. The input is written before the first step, the output read after the last. */

@@ -12,6 +12,8 @@ export interface Seen {
   /** Buffers destroyed. */
   destroyed: number;
   dispatches: number;
+  bindGroups: number;
+  pipelines: number;
   /** Labels of the kernels that were bound. */
   readonly kernels: Set<string>;
   /** Storage bindings that begin behind their buffer's first byte: what slices look like. */
@@ -42,6 +44,8 @@ export function watchDevice(
     bytes: 0,
     destroyed: 0,
     dispatches: 0,
+    bindGroups: 0,
+    pipelines: 0,
     kernels: new Set(),
     offsets: 0,
     rows: 0,
@@ -77,7 +81,13 @@ export function watchDevice(
       if (offset > 0) seen.offsets++;
     }
     seen.kernels.add(descriptor.label ?? "");
+    seen.bindGroups++;
     return device.createBindGroup(descriptor);
+  };
+
+  const createComputePipeline = (descriptor: GPUComputePipelineDescriptor): GPUComputePipeline => {
+    seen.pipelines++;
+    return device.createComputePipeline(descriptor);
   };
 
   const createCommandEncoder = (descriptor?: GPUCommandEncoderDescriptor): GPUCommandEncoder => {
@@ -103,6 +113,7 @@ export function watchDevice(
     limits,
     createBuffer,
     createBindGroup,
+    createComputePipeline,
     createCommandEncoder,
   };
   return { device: new Proxy(device, { get: (target, key) => replaced[key] ?? own(target, key) }), seen };
