@@ -13,30 +13,15 @@ import type { OpName } from "../src/ops/mod.ts";
 import { tidy } from "../src/scope.ts";
 import { noGrad } from "../src/tape.ts";
 import { readAll, type Tensor, update } from "../src/tensor.ts";
-import type { Shape } from "../src/spec.ts";
-import { FOUND_DEVICE, NO_WEBGPU } from "./adapter.ts";
+import { FOUND_DEVICE } from "./adapter.ts";
 import { assert, assertClose, assertEquals, assertThrows } from "./assert.ts";
 import { testBackends } from "./backends.ts";
 import { type CaseTensor, caseTensor, LAYER_CASES, type LayerCase } from "./cases.ts";
 import { type LayerResults, type LayerValues, runLayer } from "./support/layer_run.ts";
+import { HALF_LAYER_TOLERANCE as TOLERANCE, NO_FLOAT16 } from "./support/float16.ts";
 import { normError } from "./support/relative_error.ts";
 import { CASES } from "./tfjs_cases.ts";
-import {
-  compareOp,
-  definitionOf,
-  half,
-  type Input,
-  integers,
-  runnerOf,
-  SmallGpu,
-  uniform,
-} from "./webgpu_compare.ts";
-
-/** For what takes several roundings, as a layer with padding does. One op alone keeps within `HALF_TOLERANCE`. */
-const TOLERANCE = 2e-3;
-
-const NO_FLOAT16 = NO_WEBGPU ??
-  (FOUND_DEVICE!.info.dtypes.includes("float16") ? null : "the adapter has no shader-f16");
+import { compareOp, definitionOf, half, type Input, uniform } from "./webgpu_compare.ts";
 
 /** A test on the backends that have float16. */
 function float16Test(name: string, body: Parameters<typeof testBackends>[1]): void {
@@ -218,32 +203,6 @@ float16Test(
 );
 
 if (NO_FLOAT16 === null) {
-  Deno.test("float16: tensors larger than a binding are cut, of odd extents too [webgpu]", async () => {
-    const gpu = new SmallGpu(FOUND_DEVICE!.device, FOUND_DEVICE!.info), runner = runnerOf(gpu);
-    const halves = (shape: Shape): Input => half(uniform(shape));
-    for (const shape of [[301, 5, 3], [141, 96, 2], [400, 10]]) {
-      const C = [shape[1]];
-      await compareOp(runner, "layerNorm", { epsilon: 1e-6 }, halves(shape), uniform(C), uniform(C));
-      await compareOp(runner, "scaleResidual", {}, halves(shape), halves(shape), uniform(C));
-    }
-    for (const shape of [[9001], [3, 4099]]) {
-      await compareOp(runner, "cast", { dtype: "float16" }, uniform(shape));
-      await compareOp(runner, "cast", { dtype: "float32" }, halves(shape));
-      await compareOp(runner, "unary", { kind: "gelu", scale: 1, offset: 0 }, halves(shape));
-      await compareOp(runner, "binary", { kind: "mul" }, halves(shape), halves(shape));
-      await compareOp(runner, "binary", { kind: "div" }, halves([1]), half(uniform(shape, 1, 2)));
-      await compareOp(runner, "sum", {}, half(uniform(shape, 0, 1)));
-    }
-    await compareOp(runner, "crossEntropy", { labelSmoothing: 0.1 }, halves([600, 10]), integers([600], 10));
-    await compareOp(runner, "correctCount", {}, half(integers([600, 11], 3)), integers([600], 11));
-    gpu.bindingSize = 20480;
-    await compareOp(runner, "pad", { padding: [1, 2], mode: "circular" }, halves([181, 4, 3, 3]));
-    for (const shape of [[801, 3, 5], [81, 6, 70], [41, 8, 8, 8]]) {
-      await compareOp(runner, "globalAveragePool", {}, half(uniform(shape, 0, 1)));
-    }
-    assertEquals(gpu.buffers.memory.buffers, 0);
-  });
-
   Deno.test("float16: half the memory, and all of it comes back [webgpu]", async () => {
     await init({ backend: "webgpu" });
     const before = memory();
