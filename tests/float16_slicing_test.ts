@@ -44,7 +44,7 @@ halfTest("float16: tensors larger than a binding are cut, of odd extents too", a
 });
 
 /** Items of an odd number of elements, as an offset can only begin at every 128th element, and patches. */
-const CUT: [string, LayerArguments & { inputShape: Shape][] = [
+const CUT: [string, LayerArguments & { inputShape: Shape }][] = [
   ["items that begin anywhere", {
     module: "Dcls2d",
     inChannels: 3,
