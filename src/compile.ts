@@ -1,5 +1,5 @@
 /** A forward pass that was queued once and is queued again without running the module: for serving. */
-import { type Backend, currentBackend, hasEnded, type Recording } from "./backend.ts";
+import { type Backend, currentBackend, hasEnded, type Recording, requireDtype } from "./backend.ts";
 import { type DType, type DTypeName, dtypeNamed, ELEMENT_BYTES } from "./dtype.ts";
 import { tensor } from "./create.ts";
 import type { Module } from "./nn/module.ts";
@@ -37,6 +37,7 @@ export class CompiledForward {
   /** @ignore not for users: see {@linkcode compile} */
   constructor(module: Module, inputShape: Shape, dtype: DType) {
     this.#backend = currentBackend("compile a forward");
+    requireDtype(this.#backend, dtype, "compile a forward");
     this.#module = module;
     this.#parameters = module.parameters();
     this.inputShape = Object.freeze([...inputShape]);
@@ -167,7 +168,7 @@ function plainForward(module: Module, x: Tensor): Tensor {
  * @param module in evaluation: `module.eval()`
  * @param inputShape of every later input
  * @returns what runs it; give it back with `dispose()`
- * @throws {RangeError} where the module refuses the shape, or `dtype` is unknown
+ * @throws {RangeError} where the module refuses the shape, or `dtype` is unknown or not the backend's
  * @throws {Error} before `init`, and for a module that trains
  *
  * @example
