@@ -164,11 +164,17 @@ const SIZE = 64;
 /** Rows that one invocation of the parameters' kernel walks. */
 export const PARAMETER_ROWS = 8;
 
-/** dweight, dbias, and the sums over PARAMETER_ROWS rows for the norm's; one invocation a channel and these rows. */
-export function layerNormPointwiseParameters(bias: boolean): Kernel {
+/**
+ * dweight, dbias, and the sums over PARAMETER_ROWS rows for the norm's; one invocation these rows and `width` channels.
+ * @param width elements per load: 4 where that divides the channels
+ */
+export function layerNormPointwiseParameters(bias: boolean, width: 1 | 4): Kernel {
+  const wide = arrayOfWidth("f32", width), zero = width === 1 ? "0.0" : "vec4f(0.0)";
   const list = [
-    ...named("read", "S", "weight", "normWeight", "normBias"),
-    ...named("read_write", "dweight", ...bias ? ["dbias"] : [], "partial"),
+    ...["S", "weight", "normWeight", "normBias"].map((name): Binding => [name, wide, "read"]),
+    ["dweight", wide, "read_write"] as Binding,
+    ...named("read_write", ...bias ? ["dbias"] : []),
+    ["partial", wide, "read_write"] as Binding,
   ];
   return {
     label: "layerNormPointwise parameters",
@@ -178,15 +184,16 @@ export function layerNormPointwiseParameters(bias: boolean): Kernel {
 ${parameters(list.length, { rows: "u32", channels: "u32" })}
 ${main(SIZE)} {
 ${flatId(SIZE)}
-let C = parameters.channels; let rows = parameters.rows;
+let C = parameters.channels / ${width}u; let rows = parameters.rows;
 if (id >= C * ((rows + ${PARAMETER_ROWS - 1}u) / ${PARAMETER_ROWS}u)) { return; }
 let c = id % C; let block = id / C; let first = block * ${PARAMETER_ROWS}u;
 let scale = normWeight[c]; let shift = normBias[c];
-var sumWeight = 0.0; var sumBias = 0.0;
+var sumWeight = ${zero}; var sumBias = ${zero};
 for (var m = first; m < min(first + ${PARAMETER_ROWS}u, rows); m++) {
-let at = m * C + c; let total = S[rows * C + m]; let sum = S[at]; let w = weight[at];
+let at = m * C + c; let total = S[rows * C + m${width === 1 ? "]" : " / 4u][m % 4u]"};
+let sum = S[at]; let w = weight[at];
 dweight[at] = fma(scale, sum, shift * total);
-sumWeight = fma(w, sum, sumWeight); sumBias = fma(w, total, sumBias);
+sumWeight = fma(w, sum, sumWeight); sumBias += w * total;
 ${bias ? "if (c == 0u) { dbias[m] = total; }" : ""}
 }
 partial[2u * block * C + c] = sumWeight; partial[(2u * block + 1u) * C + c] = sumBias;

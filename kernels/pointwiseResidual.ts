@@ -182,13 +182,20 @@ dx[i] = ${value} * normalSlope(v, cdf); ${activated} }`;
 
 const SIZE = 64;
 
-/** dweight, dbias and dscale from T, followed by t; one workgroup a row. */
-export function pointwiseResidualParameters(bias: boolean): Kernel {
-  const named = (access: "read" | "read_write", ...names: string[]): Binding[] =>
-    names.map((name) => [name, "array<f32>", access]);
-  const list = [
-    ...named("read", "T", "weight", "scale", ...bias ? ["bias"] : []),
-    ...named("read_write", "dweight", ...bias ? ["dbias"] : [], "dscale"),
+/**
+ * dweight, dbias and dscale from T, followed by t; one workgroup a row.
+ * @param width elements per load: 4 where that divides the channels
+ */
+export function pointwiseResidualParameters(bias: boolean, width: 1 | 4): Kernel {
+  const wide = arrayOfWidth("f32", width);
+  const list: Binding[] = [
+    ["T", wide, "read"],
+    ["weight", wide, "read"],
+    ["scale", "array<f32>", "read"],
+    ...bias ? [["bias", "array<f32>", "read"] as Binding] : [],
+    ["dweight", wide, "read_write"],
+    ...bias ? [["dbias", "array<f32>", "read_write"] as Binding] : [],
+    ["dscale", "array<f32>", "read_write"],
   ];
   return {
     label: "pointwiseResidual parameters",
@@ -199,17 +206,18 @@ ${parameters(list.length, { rows: "u32", channels: "u32" })}
 var<workgroup> sums: array<f32, ${SIZE}>;
 ${main(SIZE)} {
 let m = g.y * groups.x + g.x; let last = min(m, parameters.rows - 1u);
-let row = last * parameters.channels; let factor = scale[last];
-let total = T[parameters.rows * parameters.channels + last];
-var s = 0.0;
-for (var c = t; c < parameters.channels; c += ${SIZE}u) {
+let C = parameters.channels / ${width}u;
+let row = last * C; let factor = scale[last];
+${width === 1 ? "var s = 0.0;" : "var s = vec4f(0.0);"}
+for (var c = t; c < C; c += ${SIZE}u) {
 let sum = T[row + c];
 if (m < parameters.rows) { dweight[row + c] = factor * sum; }
 s = fma(weight[row + c], sum, s);
 }
-sums[t] = s;
+sums[t] = ${width === 1 ? "s" : "dot(s, vec4f(1.0))"};
 ${treeSum("sums", SIZE)}
 if (t == 0u && m < parameters.rows) {
+let total = T[parameters.rows * C + m${width === 1 ? "]" : " / 4u][m % 4u]"};
 dscale[m] = sums[0]${bias ? " + bias[m] * total" : ""};
 ${bias ? "dbias[m] = factor * total;" : ""}
 }

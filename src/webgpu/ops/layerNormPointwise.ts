@@ -130,9 +130,10 @@ function parameterGradients(
   const [rows, channels] = weight!.shape, blocks = Math.ceil(rows / PARAMETER_ROWS);
   const take = (elements: number): GpuBuffer => gpu.buffers.take(4 * elements, "layerNormPointwise gradient");
   const dweight = take(rows * channels), dbias = bias && take(rows), partial = take(2 * blocks * channels);
+  const width = channels % 4 === 0 ? 4 : 1;
   const kernel = gpu.kernel(
-    `layerNormPointwise parameters ${bias !== null}`,
-    () => layerNormPointwiseParameters(bias !== null),
+    `layerNormPointwise parameters ${bias !== null} ${width}`,
+    () => layerNormPointwiseParameters(bias !== null, width),
   );
   gpu.dispatch(
     kernel,
@@ -141,7 +142,7 @@ function parameterGradients(
       ...dbias ? [dbias] : [],
       partial,
     ],
-    flatGroups(Math.ceil(blocks * channels / kernel.workgroupSize), gpu.limits),
+    flatGroups(Math.ceil(blocks * channels / width / kernel.workgroupSize), gpu.limits),
     [rows, channels],
   );
   const [dNormWeight, dNormBias] = [take(channels), take(channels)];

@@ -92,9 +92,10 @@ function parameterGradients(gpu: Gpu, T: GpuBuffer, [, weight, bias, scale]: Inp
   const [rows, channels] = weight!.shape;
   const take = (elements: number): GpuBuffer => gpu.buffers.take(4 * elements, "pointwiseResidual gradient");
   const dweight = take(rows * channels), dbias = bias && take(rows), dscale = take(rows);
+  const width = channels % 4 === 0 ? 4 : 1;
   const kernel = gpu.kernel(
-    `pointwiseResidual parameters ${bias !== null}`,
-    () => pointwiseResidualParameters(bias !== null),
+    `pointwiseResidual parameters ${bias !== null} ${width}`,
+    () => pointwiseResidualParameters(bias !== null, width),
   );
   const one = (): GpuBuffer => gpu.constant(`ones ${rows}`, () => new Float32Array(rows).fill(1));
   const views = [
