@@ -5,6 +5,7 @@
  * that float16 has, and what is expected is computed from them in float64 and rounded nowhere.
  */
 import { currentBackend, init, memory, shutdown } from "../src/backend.ts";
+import { compile } from "../src/compile.ts";
 import { ones, randn, tensor, zeros } from "../src/create.ts";
 import type { DTypeName } from "../src/dtype.ts";
 import { ConvNeXt } from "../src/models/mod.ts";
@@ -163,42 +164,37 @@ for (const module of [...new Set(LAYER_CASES.map((layer) => layer.module))]) {
 }
 
 float16Test(
-  "float16: a ConvNeXt's logits are those of float32 within 1e-2, its loss and gradients follow",
-  async () => {
-    const model = new ConvNeXt({
+  "float16: a ConvNeXt's logits are those of float64 within 1e-2, its loss and gradients follow",
+  async ({ name: backend }) => {
+    const options = {
       inChannels: 3,
       classes: 10,
       depths: [1, 1],
       dims: [8, 16],
       stemSize: 2,
       dilatedKernelSize: 9,
-      kernelSize: 5,
-      seed: 3,
-      layerScale: 1,
-    });
+    };
     const { data } = half(uniform([3, 3, 28, 28]));
-    const labels = tensor([1, 7, 3], [3]);
     const run = async (dtype: DTypeName): Promise<Float32Array[]> => {
-      const x = tensor(data, [3, 3, 28, 28], { dtype }), logits = model.forward(x);
-      assertEquals(logits.dtype, x.dtype);
-      const loss = crossEntropy(logits, labels);
+      const model = new ConvNeXt({ ...options, kernelSize: 5, layerScale: 1, seed: 3 });
+      const x = tensor(data, [3, 3, 28, 28], { dtype }), labels = tensor([1, 7, 3], [3]);
+      const logits = model.forward(x), loss = crossEntropy(logits, labels);
+      assertEquals([logits.dtype, loss.dtype], [x.dtype, "float32"]);
       loss.backward();
       const gradients = model.parameters().map((each) => each.grad!);
       assert(gradients.every((gradient) => gradient.dtype === "float32"));
       const read = await readAll([logits, loss, ...gradients]);
-      model.zeroGrad();
-      for (const used of [x, logits, loss]) used.dispose();
+      for (const used of [model, x, labels, logits, loss]) used.dispose();
       return read;
     };
-    const [wide, narrow] = [await run("float32"), await run("float16")];
+    await init({ backend: "reference" });
+    const wide = await run("float32");
+    await init({ backend });
+    const narrow = await run("float16");
     assert(normError(narrow[0], wide[0]) <= 1e-2, `logits: ${normError(narrow[0], wide[0])}`);
     assert(Math.abs(narrow[1][0] - wide[1][0]) <= 1e-2, `loss: ${narrow[1]} and ${wide[1]}`);
-    // Most of all by far: elements of the gradients to logits are rounded at 2^-11 of their own size.
-    const all = (run: Float32Array[]): number[] => run.slice(2).flatMap((gradient) => [...gradient]);
+    const all = (results: Float32Array[]): number[] => results.slice(2).flatMap((gradient) => [...gradient]);
     assert(normError(all(narrow), all(wide)) <= 2e-2, `gradients: ${normError(all(narrow), all(wide))}`);
-    labels.dispose();
-
-    model.dispose();
   },
 );
 
@@ -247,6 +243,13 @@ testBackends("float16: tfjs keeps float32, and says so", () => {
     "Cannot convert a tensor: dtype must be float32 on this backend, got float16 on tfjs",
   );
   assertThrows(() => randn([2], { dtype: "f16" }), RangeError, 'or init({ backend: "webgpu" })');
+  const layer = new Dcls2d(1, 1, { kernelCount: 1, dilatedKernelSize: 3 }).eval();
+  assertThrows(
+    () => compile(layer, [1, 1, 5, 5], { dtype: "f16" }),
+    RangeError,
+    "Cannot compile a forward: dtype",
+  );
+  layer.dispose();
   const same = x.to("float32");
   assertEquals(same.dtype, "float32");
   for (const used of [x, same]) used.dispose();
@@ -286,6 +289,20 @@ float16Test("float16: refusals", () => {
   assertEquals(gamma.dtype, "float32");
   for (const used of [narrow, wide, weight, bias, gamma]) used.dispose();
   assertEquals(memory().buffers, buffers);
+});
+
+float16Test("float16: a compiled forward gives what the layer gives, and takes nothing else", async () => {
+  const layer = new Dcls2d(3, 3, { kernelCount: 2, dilatedKernelSize: 5, padding: 2, groups: 3, seed: 1 })
+    .eval();
+  const shape = [2, 3, 7, 9], { data } = half(uniform(shape));
+  const x = tensor(data, shape, { dtype: "f16" }), wide = tensor(data, shape);
+  const compiled = compile(layer, shape, { dtype: "f16" });
+  const [eager, replayed, uploaded] = [layer.forward(x), compiled.forward(x), compiled.forward(data)];
+  assertEquals([replayed.dtype, uploaded.dtype], ["float16", "float16"]);
+  const [expected, ...actual] = await readAll([eager, replayed, uploaded]);
+  for (const each of actual) assertEquals(each, expected);
+  assertThrows(() => compiled.forward(wide), TypeError, "the input must be float16, got float32");
+  for (const used of [layer, x, wide, compiled, eager, replayed, uploaded]) used.dispose();
 });
 
 float16Test("float16: sharing, noGrad and tidy are as with float32", async () => {
