@@ -27,7 +27,7 @@ import {
 } from "./gemmOperands.ts";
 import { elementwise } from "./elementwise.ts";
 import { gelu, normalCdf, normalSlope } from "./gelu.ts";
-import { arrayOf, bindings, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
+import { arrayOf, bindings, flatId, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
 import { edgesOf, type PointwiseGeometry, widthFor } from "./pointwise.ts";
 
 /** What is computed. */
@@ -221,6 +221,31 @@ let total = T[parameters.rows * C + m${width === 1 ? "]" : " / 4u][m % 4u]"};
 dscale[m] = sums[0]${bias ? " + bias[m] * total" : ""};
 ${bias ? "dbias[m] = factor * total;" : ""}
 }
+}`,
+  };
+}
+
+/**
+ * dx times f'(x), in place, and f(x) where it is wanted, f being gelu: x, dx, activated, parameters { count: groups of four }.
+ * For software adapters, in place of an epilogue.
+ */
+export function pointwiseResidualSlope(activated: boolean): Kernel {
+  const list: Binding[] = [["x", "array<vec4f>", "read"], ["dx", "array<vec4f>", "read_write"]];
+  if (activated) list.push(["activated", "array<vec4f>", "read_write"]);
+  return {
+    label: "pointwiseResidual slope",
+    workgroupSize: SIZE,
+    workgroupBytes: 0,
+    code: `${bindings(...list)}
+${parameters(list.length, { count: "u32" })}
+${normalCdf(4)}
+${normalSlope(4)}
+${main(SIZE)} {
+${flatId(SIZE)}
+if (id >= parameters.count) { return; }
+let v = x[id]; let cdf = normalCdf(v);
+dx[id] *= normalSlope(v, cdf);
+${activated ? "activated[id] = v * cdf;" : ""}
 }`,
   };
 }

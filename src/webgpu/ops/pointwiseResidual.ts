@@ -5,16 +5,18 @@ import {
   pointwiseResidualForm,
   pointwiseResidualInputForm,
   pointwiseResidualParameters,
+  pointwiseResidualSlope,
   scaleRows,
 } from "../../../kernels/pointwiseResidual.ts";
 import { LANES } from "../../../kernels/elementwise.ts";
 import type { PointwiseGeometry } from "../../../kernels/pointwise.ts";
 import type { PointwiseResidualAttributes } from "../../ops/pointwiseResidual.ts";
+import { sizeOf } from "../../spec.ts";
 import { type BufferView, type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 import { dispatchGemm, gemmPlan } from "./gemm.ts";
-import { bytesOf, type GpuOp, type GpuOperand, output, storageOf } from "./op.ts";
+import { bytesOf, type GpuOp, type GpuOperand, output, overElements, storageOf } from "./op.ts";
 import { planes } from "./planes.ts";
 import { weightGradient } from "./pointwise.ts";
 import { unary } from "./unary.ts";
@@ -66,7 +68,12 @@ function inputGradient(
 ): [dx: GpuBuffer, activated: GpuBuffer | null] {
   const { inChannels: rows, outChannels: depth, pixels } = geometry, batch = x.shape[0];
   const plan = gemmPlan(gpu, rows, batch * pixels);
-  const form = pointwiseResidualInputForm(geometry, options, plan);
+  const apart = options.gelu && gpu.info.software;
+  const form = pointwiseResidualInputForm(
+    geometry,
+    apart ? { gelu: false, activated: false } : options,
+    plan,
+  );
   const kernel = gpu.kernel(
     `pointwiseResidual dx ${JSON.stringify(form)}`,
     () => pointwiseResidualBackwardInput(form),
@@ -75,7 +82,7 @@ function inputGradient(
   const values = options.gelu && options.activated ? output(gpu, x.shape, "pointwiseResidual f(x)") : null;
   const [gradientBytes, xBytes] = [depth, rows].map((channels) => 4 * channels * pixels);
   for (const { first, count } of batchSlices(batch, [gradientBytes, xBytes], gpu.limits)) {
-    const own = [...options.gelu ? [x.handle] : [], dx, ...values ? [values] : []];
+    const own = apart ? [dx] : [...options.gelu ? [x.handle] : [], dx, ...values ? [values] : []];
     const views = [
       part(gradient, first, count, gradientBytes),
       weight,
@@ -83,6 +90,14 @@ function inputGradient(
     ];
     const columns = count * pixels;
     dispatchGemm(gpu, kernel, plan, views, { rows, columns }, [rows, columns, depth, pixels]);
+  }
+  if (apart) {
+    const slope = gpu.kernel(
+      `pointwiseResidual slope ${options.activated}`,
+      () => pointwiseResidualSlope(options.activated),
+    );
+    const operands = [x, { handle: dx }, ...values ? [{ handle: values }] : []];
+    overElements(gpu, slope, sizeOf(x.shape), operands);
   }
   return [dx, values];
 }
