@@ -46,6 +46,11 @@ const CHEAP_BYTES = 2 ** 24;
 /** All buffers of one device. */
 export class Buffers {
   readonly #device: GPUDevice;
+  /**
+   * What waits, by capacity, in falling order of id: the lowest is taken first. So a step that holds what the step before
+   * held gets the same buffers for the same tensors, and finds its bind groups again. (Last in, first out, each step
+   * shuffles them: 114 dispatches of a small ConvNeXt's training step made 22 bind groups even after 1,000 steps.)
+   */
   readonly #free = new Map<number, GpuBuffer[]>();
   #next = 0;
   #buffers = 0;
@@ -132,8 +137,17 @@ export class Buffers {
     this.#pooledBuffers++;
     this.#pooledBytes += capacity;
     const list = this.#free.get(capacity);
-    if (list) list.push(buffer);
-    else this.#free.set(capacity, [buffer]);
+    if (!list) {
+      this.#free.set(capacity, [buffer]);
+      return;
+    }
+    let low = 0, high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (list[middle].id > buffer.id) low = middle + 1;
+      else high = middle;
+    }
+    list.splice(low, 0, buffer);
   }
 
   /** Keeps a buffer's contents out of the pool until `unpin`, whoever gives it back before. */
