@@ -37,7 +37,7 @@ export interface Elementwise {
 }
 
 /** The type of four elements. */
-const four = (storage: Storage): string => storage === "f32" ? "vec4f" : "vec4<f16>";
+export const four = (storage: Storage): string => storage === "f32" ? "vec4f" : "vec4<f16>";
 
 /** The kernel. */
 export function elementwise(

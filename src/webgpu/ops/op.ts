@@ -105,7 +105,7 @@ export function overElements(
   for (const { first, count } of flatSlices(gpu, elements, bytes, period)) {
     const fours = Math.ceil(count / LANES);
     const views = buffers.map((buffer): BufferView =>
-      buffer.single ? whole(buffer.handle) : elementsOf(buffer, first, fours * LANES)
+      buffer.single ? whole(buffer.handle) : elementsOf(buffer, first, count)
     );
     gpu.dispatch(kernel, views, flatGroups(Math.ceil(fours / kernel.workgroupSize), gpu.limits), [
       fours,
@@ -114,7 +114,8 @@ export function overElements(
   }
 }
 
-function elementsOf(buffer: Elements, first: number, count: number): BufferView {
+/** `count` elements from element `first` on, in whole groups of four: a buffer has the bytes. */
+export function elementsOf(buffer: Elements, first: number, count: number): BufferView {
   const bytes = bytesOf(buffer);
-  return { of: buffer.handle, offset: first * bytes, bytes: count * bytes };
+  return { of: buffer.handle, offset: first * bytes, bytes: Math.ceil(count / LANES) * LANES * bytes };
 }

@@ -3,10 +3,19 @@ import { expand, sum as sumKernel, SUM_RUN } from "../../../kernels/sum.ts";
 import type { DType } from "../../dtype.ts";
 import type { SumAttributes } from "../../ops/sum.ts";
 import { sizeOf } from "../../spec.ts";
-import { type GpuBuffer, part } from "../buffers.ts";
+import type { GpuBuffer } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { flatGroups } from "../limits.ts";
-import { bytesOf, type Elements, flatSlices, type GpuOp, output, overElements, storageOf } from "./op.ts";
+import {
+  bytesOf,
+  type Elements,
+  elementsOf,
+  flatSlices,
+  type GpuOp,
+  output,
+  overElements,
+  storageOf,
+} from "./op.ts";
 
 /** The sum of the first `elements` of a buffer, as a new float32 buffer of one element. */
 export function sumAll(gpu: Gpu, x: GpuBuffer, elements: number, dtype?: DType): GpuBuffer {
@@ -20,7 +29,7 @@ export function sumAll(gpu: Gpu, x: GpuBuffer, elements: number, dtype?: DType):
     const partial = gpu.buffers.take(4 * runs.reduce((a, b) => a + b), "sum");
     let done = 0;
     slices.forEach(({ first, count }, i) => {
-      const views = [part(from.handle, first, count, bytes), partial];
+      const views = [elementsOf(from, first, count), partial];
       gpu.dispatch(kernel, views, flatGroups(runs[i], gpu.limits), [count, done]);
       done += runs[i];
     });
