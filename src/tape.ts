@@ -11,6 +11,8 @@ export interface TapeNode<N extends OpName = OpName> {
   readonly op: Op<N, OpTable[N]> | null;
   readonly attributes: OpTable[N] | null;
   readonly inputs: readonly (Tensor | null)[];
+  /** Of a checkpoint: runs it again for the gradients of the inputs, given that of the output. Nobody else has them. */
+  readonly rerun?: (gradient: Tensor) => readonly (Tensor | null)[];
 }
 
 let recording = true;
@@ -35,8 +37,13 @@ export function isRecording(): boolean {
  * ```
  */
 export function noGrad<T>(body: () => T): T {
+  return withRecording(false, body);
+}
+
+/** Runs `body` with ops recorded or not, whatever is the case around it. */
+export function withRecording<T>(on: boolean, body: () => T): T {
   const before = recording;
-  recording = false;
+  recording = on;
   try {
     return body();
   } finally {
@@ -94,7 +101,6 @@ export interface TapeAccess {
   /** Takes a handle made by a backward as a tensor of the given shape, outside every scope. */
   adopt(handle: object, like: Tensor): Tensor;
   add(a: Tensor, b: Tensor): Tensor;
-  accumulate(leaf: Tensor, gradient: Tensor): void;
 }
 
 /**
@@ -120,7 +126,7 @@ export function walkBack(root: Tensor, seed: Tensor, access: TapeAccess): void {
       if (node) {
         stepBack(root, node, gradient, access, collect);
         gradient.dispose();
-      } else access.accumulate(tensor, gradient);
+      } else accumulate(tensor, gradient, access);
       gradients.delete(tensor);
     }
   } finally {
@@ -128,20 +134,39 @@ export function walkBack(root: Tensor, seed: Tensor, access: TapeAccess): void {
   }
 }
 
+/** Adds a leaf's gradient to what it has. */
+function accumulate(leaf: Tensor, gradient: Tensor, access: TapeAccess): void {
+  const before = leaf.grad;
+  leaf.grad = before ? access.add(before, gradient) : gradient;
+  if (!before) return;
+  before.dispose();
+  gradient.dispose();
+}
+
 /** Asks one op for the gradients of its inputs. */
 function stepBack(
   root: Tensor,
-  { op, inputs, attributes }: TapeNode,
+  { op, inputs, attributes, rerun }: TapeNode,
   gradient: Tensor,
   access: TapeAccess,
   collect: (input: Tensor, part: Tensor) => void,
 ): void {
+  if (rerun) {
+    rerun(gradient).forEach((part, i) => part && collect(inputs[i]!, part));
+    return;
+  }
   if (!op) {
     if (inputs[0]) collect(inputs[0], access.view(gradient, inputs[0]));
     return;
   }
   const doing = `take the gradient of ${op.name}`;
-  const needs = inputs.map((x, i) => x !== null && x.requiresGrad && !op.constantInputs?.includes(i));
+  const { passThrough, constantInputs } = op,
+    shortcut = passThrough === undefined ? null : inputs[passThrough];
+  if (shortcut?.requiresGrad) collect(shortcut, access.view(gradient, shortcut));
+  const needs = inputs.map((x, i) =>
+    x !== null && x.requiresGrad && i !== passThrough && !constantInputs?.includes(i)
+  );
+  if (!needs.includes(true)) return;
   const operands = inputs.map((x) => x && access.operand(x, doing));
   root.backend.backward(op.name, access.operand(gradient, doing), operands, attributes!, needs)
     .forEach((handle, i) => {

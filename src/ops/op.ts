@@ -7,6 +7,8 @@ export interface Op<Name extends string, Attributes> {
   readonly name: Name;
   /** Inputs (by index) that never receive a gradient, labels for example. */
   readonly constantInputs?: readonly number[];
+  /** The input (by index) whose gradient is the output's own, a shortcut's: the tape hands it on, uncopied. */
+  readonly passThrough?: number;
   /**
    * Inputs (by index) that may be float16, all of one dtype; the others, parameters and labels, are float32.
    * Default: the first.

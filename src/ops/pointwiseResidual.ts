@@ -21,6 +21,7 @@ export interface PointwiseResidualAttributes {
 export const pointwiseResidual: Op<"pointwiseResidual", PointwiseResidualAttributes> = {
   name: "pointwiseResidual",
   constantInputs: [5],
+  passThrough: 4,
   activations: [0, 4],
   outputShape([input, weightShape, bias, scale, shortcut, keep]) {
     const x = requireAxes("pointwiseResidual", "the input", input, 2, 5);

@@ -7,6 +7,7 @@ export type ScaleResidualAttributes = Record<string, never>;
 /** Inputs: shortcut `[N, C, ...spatial]`, x of the same shape, scale `[C]`. */
 export const scaleResidual: Op<"scaleResidual", ScaleResidualAttributes> = {
   name: "scaleResidual",
+  passThrough: 0,
   activations: [0, 1],
   outputShape([shortcut, input, scale]) {
     const x = requireAxes("scaleResidual", "the input", input, 2, 5);
