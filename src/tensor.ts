@@ -39,6 +39,8 @@ const KEY = Symbol("inside the module");
 let tapeAccess: TapeAccess;
 /** A tensor as its backend sees it. */
 export let operand: (x: Tensor, doing: string) => Operand;
+/** The same elements as a tensor that gradients reach: through `node`, or as a leaf where that is null. */
+export let tracked: (x: Tensor, node: TapeNode | null) => Tensor;
 
 /** How a tensor comes into being. */
 interface TensorParts {
@@ -293,14 +295,9 @@ export class Tensor {
       view: (x, like) => make({ storage: x.#live("reshape"), shape: like.shape, scoped: false }),
       adopt,
       add,
-      accumulate: (leaf, gradient) => {
-        const before = leaf.grad;
-        leaf.grad = before ? add(before, gradient) : gradient;
-        if (!before) return;
-        before.dispose();
-        gradient.dispose();
-      },
     };
+    tracked = (x, node) =>
+      make({ storage: x.#live("run checkpoint"), shape: x.shape, requiresGrad: true, node });
   }
 }
 
