@@ -67,7 +67,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["reference", "webgpu", "tfjs"],
   ["tape", "storage"],
   ["tensor"],
-  ["create"],
+  ["create", "checkpoint"],
   ["nn"],
   ["models", "optim", "compile"],
   ["mod"],
