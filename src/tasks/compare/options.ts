@@ -83,7 +83,13 @@ function inOurName(error: unknown): unknown {
  */
 export function sharedConfig({ values, help, verbose }: CompareArguments): SharedConfig {
   try {
-    const all = configOf({ values: { ...values, conv: "dcls" }, given: new Set(), operands: [], help, verbose });
+    const all = configOf({
+      values: { ...values, conv: "dcls" },
+      given: new Set(),
+      operands: [],
+      help,
+      verbose,
+    });
     const { conv: _conv, ...shared } = all;
     for (const conv of CONV_KINDS) networkSpec(configWith(shared, conv));
     return shared;
