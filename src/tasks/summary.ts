@@ -5,18 +5,9 @@
 import { modelName, MODELS } from "../models/presets.ts";
 import { type Summary, summary } from "../models/summary.ts";
 import { defineCommand, type ParsedCommand, runCommand, usageError } from "../train/cli.ts";
-import { processHost } from "../train/cli/run.ts";
 import { say, tableLines } from "./terminal.ts";
 
 const options = [
-  {
-    name: "model",
-    type: "string",
-    default: "convnext-dcls-tiny",
-    description: `The model; the flag may be left out. One of ${
-      Object.keys(MODELS).join(", ")
-    }; convnext-dcls- may be left out.`,
-  },
   {
     name: "size",
     type: "integer",
@@ -35,6 +26,12 @@ export const summaryCommand = defineCommand({
   summary:
     "Prints the parameters and multiply-adds of a model for one image, layer by layer, with totals. Multiply-adds are " +
     "those of convolutions and linear maps; a DCLS layer counts with its constructed kernel. Nothing is run.",
+  operands: {
+    name: "model",
+    description: `${
+      Object.keys(MODELS).join(", ")
+    }. convnext-dcls- may be left out; default: convnext-dcls-tiny.`,
+  },
   options,
   examples: [
     { line: "deno task summary convnext-dcls-tiny", does: "ConvNeXt-T-dcls at 224 x 224: 28.6 M, 5.0 G" },
@@ -82,9 +79,12 @@ function checkedName(name: string): string {
   }
 }
 
-function main({ values }: ParsedCommand<typeof options>): number {
+function main({ values, operands }: ParsedCommand<typeof options>): number {
   const { size, json } = values;
-  const name = checkedName(values.model);
+  if (operands.length > 1) {
+    throw usageError(`Cannot run ${summaryCommand.name}: it takes one model, got ${operands.join(", ")}`);
+  }
+  const name = checkedName(operands[0] ?? "convnext-dcls-tiny");
   // No value matters here: weights of zeros take no time to draw.
   const counted = summary(() => MODELS[name]({ weightStd: 0 }), [1, 3, size, size]);
   if (json) say(JSON.stringify({ model: name, inputShape: [1, 3, size, size], ...counted }, null, 2));
@@ -92,15 +92,4 @@ function main({ values }: ParsedCommand<typeof options>): number {
   return 0;
 }
 
-/** The command line with its first argument that is neither a flag nor a flag's value as `--model`. */
-export function withModelFlag(args: readonly string[]): string[] {
-  const own = args[0] === "--" ? args.slice(1) : [...args];
-  const valued = options.filter(({ type }) => type !== "boolean").map(({ name }) => `--${name}`);
-  const place = own.findIndex((arg, i) => !arg.startsWith("-") && !valued.includes(own[i - 1]));
-  if (place >= 0) own[place] = `--model=${own[place]}`;
-  return own;
-}
-
-if (import.meta.main) {
-  await runCommand(summaryCommand, main, { ...processHost, args: withModelFlag(Deno.args) });
-}
+if (import.meta.main) await runCommand(summaryCommand, main);

@@ -25,7 +25,7 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
 }
 
 /** The process itself. Needs no permission. */
-export const processHost: CommandHost = {
+const processHost: CommandHost = {
   args: typeof Deno === "undefined" ? [] : Deno.args,
   print: (text) => writeAll(Deno.stdout, text),
   printError: (text) => writeAll(Deno.stderr, text),
