@@ -5,6 +5,7 @@
 import { shutdown } from "../mod.ts";
 import { say } from "../src/tasks/terminal.ts";
 import { defineCommand, type ParsedCommand, runCommand, usageError } from "../src/train/cli.ts";
+import { blockTable, runBlocks } from "./blocks.ts";
 import { CASES } from "./cases.ts";
 import { claimLines, drawGrowth, growthTable, markdownSweep } from "./growth.ts";
 import { type HostTimes, measureLatency, measureStep } from "./host.ts";
@@ -51,6 +52,12 @@ const options = [
     description:
       "How layers grow with batch, channels, plane, size and count, in place of the ops. WebGPU only.",
   },
+  {
+    name: "blocks",
+    type: "boolean",
+    description:
+      "What follows the depthwise layer in ConvNeXt-T's blocks, fused and layer by layer, in place of the ops. WebGPU only.",
+  },
   { name: "json", type: "path", description: "Write everything that was measured to this file." },
   {
     name: "results",
@@ -78,6 +85,7 @@ export const benchCommand = defineCommand({
       line: "deno task bench --sweep --results bench/RESULTS.md",
       does: "how the time grows, and its picture",
     },
+    { line: "deno task bench --blocks --results bench/RESULTS.md", does: "ConvNeXt's blocks" },
   ],
 });
 
@@ -202,9 +210,36 @@ async function sweep({ backend, dtype, filter, quick, json, results }: Values): 
   return 0;
 }
 
+async function blocks({ backend, dtype, filter, quick, json, results }: Values): Promise<number> {
+  if (backend === "tfjs") throw usageError("--blocks must run on WebGPU, got --backend tfjs");
+  if (filter !== undefined) throw usageError("--filter must not be given with --blocks");
+  if (dtype === "float16") throw usageError("--blocks must run in float32, got --dtype float16");
+  const loadBefore = Deno.loadavg()[0];
+  const webgpu = await openWebgpu();
+  if (!webgpu) throw new Error("Cannot time blocks: no WebGPU adapter answers");
+  const effort = quick ? { rounds: 1, milliseconds: 50 } : { rounds: 4, milliseconds: 150 };
+  const rows = await runBlocks(webgpu, effort, note);
+  const adapter = {
+    adapter: webgpu.info.adapter,
+    software: webgpu.info.software,
+    limits: webgpu.adapter.limits,
+  };
+  const lines = [...report.surroundingsLines(surroundings(loadBefore)), ...report.adapterLines(adapter)];
+  for (const line of lines) say(line);
+  print("Blocks", blockTable(rows));
+  if (json) await writeJson(json, { surroundings: surroundings(loadBefore), ...adapter, rows });
+  if (results) {
+    const body = ["## Blocks", "", "```", ...lines, "```", "", ...report.markdownOf(blockTable(rows))];
+    await writeSection(results, "blocks", body.join("\n"));
+  }
+  webgpu.adapter.dispose();
+  return 0;
+}
+
 async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
   try {
-    return await (values.sweep ? sweep(values) : bench(values));
+    if (values.sweep && values.blocks) throw usageError("--sweep must not be given with --blocks");
+    return await (values.sweep ? sweep(values) : values.blocks ? blocks(values) : bench(values));
   } finally {
     shutdown();
   }

@@ -8,6 +8,7 @@ import {
   targetTable,
   withSection,
 } from "../bench/report.ts";
+import { BLOCK_OPS, verifyBlock } from "../bench/blocks.ts";
 import { caseOn, CASES, costOf, depthwise, OPS, outputExtents } from "../bench/cases.ts";
 import { claimLines, drawGrowth, growthTable, markdownSweep } from "../bench/growth.ts";
 import { benchCommand } from "../bench/main.ts";
@@ -140,6 +141,15 @@ testBackends("bench: every op is verified in float16, and off by 1 % is seen", a
   }
   subject.dispose();
 }, ["reference", "webgpu"]);
+
+testBackends("bench: both halves of a block are verified, fused and layer by layer", async () => {
+  for (const op of BLOCK_OPS) {
+    for (const fused of [true, false]) {
+      const error = await verifyBlock({ channels: 8, extent: 5 }, 3, op, fused);
+      assert(error > 0 && error <= TOLERANCE, `${op}: ${error}`);
+    }
+  }
+}, ["webgpu", "tfjs"]);
 
 Deno.test("bench: float16 stands beside the float32 of the same run", () => {
   const times = { median: 3, min: 3, samples: 1, wall: 4, processor: 6, clock: "wall" } as const;
