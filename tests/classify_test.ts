@@ -5,10 +5,11 @@ import { decodePhoto } from "../src/data/photos/decode.ts";
 import { writePth, writeSafetensors } from "../src/io/mod.ts";
 import { ConvNeXt, type ConvNeXtOptions } from "../src/models/mod.ts";
 import type { StateDict } from "../src/nn/mod.ts";
-import { describeEvaluation } from "../src/tasks/classify.ts";
+import { classifyCommand, describeEvaluation } from "../src/tasks/classify.ts";
 import { predict, topClasses } from "../src/tasks/classify/predict.ts";
 import { PUBLISHED, whereWeightsAre } from "../src/tasks/classify/published.ts";
 import { formOf, loadModel, readWeights } from "../src/tasks/classify/weights.ts";
+import { parseCommand } from "../src/train/cli.ts";
 import {
   assert,
   assertAlmostEquals,
@@ -265,6 +266,20 @@ Deno.test("classify: the whole command line, on images and on a labelled folder"
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+});
+
+Deno.test("classify: images are what has no flag, and what follows --", () => {
+  const { operands, values } = parseCommand(classifyCommand, [
+    "a.jpg",
+    "--top",
+    "3",
+    "b.png",
+    "--",
+    "-c.jpg",
+  ]);
+  assertEquals([operands, values.top], [["a.jpg", "b.png", "-c.jpg"], 3]);
+  assertEquals(parseCommand(classifyCommand, []).operands, []);
+  assertThrows(() => parseCommand(classifyCommand, [""]), RangeError, 'got the argument ""');
 });
 
 Deno.test("classify: --help", async () => {

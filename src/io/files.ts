@@ -11,7 +11,7 @@
  * @example
  * ```ts
  * import assert from "node:assert/strict";
- * import { writeFileAtomic } from "./files.ts";
+ * import { writeFileAtomic } from "@dcls/dcls/io";
  *
  * const directory = await Deno.makeTempDir();
  * await writeFileAtomic(`${directory}/config.json`, "{}");

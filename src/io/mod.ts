@@ -13,6 +13,7 @@
  * ```
  * @module
  */
+export { writeFileAtomic } from "./files.ts";
 export { readPth } from "./pth.ts";
 export type { PthFile, PthTensor, ReadPthOptions } from "./pth.ts";
 export { writePth } from "./pth_write.ts";

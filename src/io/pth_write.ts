@@ -181,8 +181,7 @@ function shareId(ids: Map<ArrayBufferLike, number>, data: SafetensorsData, dtype
  * `weights_only=True`, too. Records are stored and aligned to 64 bytes, as PyTorch's own. Equal contents give
  * equal bytes. Names that hold the same array share their memory in PyTorch, too.
  *
- * For a model: `writePth(await model.stateDict({ layout: "torch" }))`. To disk, write a temporary file and rename
- * it, so that no reader finds half a file.
+ * For a model: `await writeFileAtomic(path, writePth(await model.stateDict({ layout: "torch" })))`.
  *
  * @param tensors by name, in the order in which the file lists them
  * @throws {TypeError} if data is not a typed array, or not of the class that dtype needs, or metadata not a string
