@@ -5,10 +5,22 @@
  * last axis: dy's strip and x's window go into registers, then size x strip multiply-adds into the row's sums. Partial
  * sums of the chunks go to partial[chunk][tap], to be added by `sumChunks`: no atomics, the same result every time.
  *
- * Bindings: x, dy, partial, parameters { count (batch items bound), chunk (items per chunk), first (chunk to write) }.
+ * Bindings: x, dy, partial, parameters { count (batch items bound), chunk (items per chunk), first (chunk to write), xStart,
+ * yStart (elements before the first item bound) }.
  */
 import type { ConvolutionGeometry } from "./convolution.ts";
-import { bindings, flatId, type Kernel, main, parameters, range, unroll } from "./kernel.ts";
+import {
+  arrayOf,
+  bindings,
+  flatId,
+  type Kernel,
+  load,
+  main,
+  parameters,
+  range,
+  type Storage,
+  unroll,
+} from "./kernel.ts";
 
 const SIZE = 64;
 
@@ -18,7 +30,7 @@ export function tapRows({ inChannels, outChannels, groups, size }: ConvolutionGe
 }
 
 /** Partial sums over chunks of the batch; dispatch over tap rows (x and z) by chunks (y). */
-export function convBackwardKernel(geometry: ConvolutionGeometry): Kernel {
+export function convBackwardKernel(geometry: ConvolutionGeometry, storage: Storage = "f32"): Kernel {
   const { inChannels: C, outChannels: O, groups, input, output, size, stride, padding, dilation } = geometry;
   const I = C / groups, J = O / groups, rows = tapRows(geometry);
   const strip = output[2] <= 16 ? output[2] : 8, strips = Math.ceil(output[2] / strip), fixed = strips === 1;
@@ -32,32 +44,30 @@ export function convBackwardKernel(geometry: ConvolutionGeometry): Kernel {
   const offsets = [...new Set(pairs.map(({ j, k }) => j * stride[2] + k * dilation[2]))].sort((a, b) =>
     a - b
   );
-  const window = offsets.map((offset) =>
-    fixed
-      ? `let v${offset} = x[row + ${offset - padding[2]}u];`
-      : `let c${offset} = ix0 + ${offset}; let v${offset} = select(0.0, x[row + u32(clamp(c${offset}, 0, ${
-        input[2] - 1
-      }))], c${offset} >= 0 && c${offset} < ${input[2]});`
-  ).join("\n");
-  const gradient = unroll(
-    strip,
-    (j) =>
-      (strips - 1) * strip + j < output[2]
-        ? `let d${j} = dy[out + ${j}u];`
-        : `let d${j} = select(0.0, dy[out + min(${j}u, ${output[2] - 1}u - ox0)], ox0 + ${j}u < ${
-          output[2]
-        }u);`,
-  );
+  const window = offsets.map((offset) => {
+    if (fixed) return `let v${offset} = ${load(storage, "x", `row + ${offset - padding[2]}u`)};`;
+    const value = load(storage, "x", `row + u32(clamp(c${offset}, 0, ${input[2] - 1}))`);
+    return `let c${offset} = ix0 + ${offset}; let v${offset} = select(0.0, ${value}, c${offset} >= 0 && c${offset} < ${
+      input[2]
+    });`;
+  }).join("\n");
+  const gradient = unroll(strip, (j) => {
+    if ((strips - 1) * strip + j < output[2]) return `let d${j} = ${load(storage, "dy", `out + ${j}u`)};`;
+    const value = load(storage, "dy", `out + min(${j}u, ${output[2] - 1}u - ox0)`);
+    return `let d${j} = select(0.0, ${value}, ox0 + ${j}u < ${output[2]}u);`;
+  });
   const strides = `{
 let ix0 = i32(ox0 * ${stride[2]}u) - ${padding[2]}; let out = outRow + ox0;
 ${gradient}
 ${window}
 ${pairs.map(({ j, k }) => `s${k} = fma(d${j}, v${j * stride[2] + k * dilation[2]}, s${k});`).join(" ")}
 }`;
-  const rowBody = `let row = ((n * ${C}u + group * ${I}u + i) * ${input[0] * input[1]}u + u32(iz) * ${
-    input[1]
-  }u + u32(iy)) * ${input[2]}u;
-let outRow = ((n * ${O}u + o) * ${output[0] * output[1]}u + oz * ${output[1]}u + oy) * ${output[2]}u;
+  const rowBody = `let row = parameters.xStart + ((n * ${C}u + group * ${I}u + i) * ${
+    input[0] * input[1]
+  }u + u32(iz) * ${input[1]}u + u32(iy)) * ${input[2]}u;
+let outRow = parameters.yStart + ((n * ${O}u + o) * ${output[0] * output[1]}u + oz * ${output[1]}u + oy) * ${
+    output[2]
+  }u;
 ${
     fixed
       ? `let ox0 = 0u; ${strides}`
@@ -69,13 +79,13 @@ let i${name} = i32(o${name} * ${stride[a]}u + k${name} * ${dilation[a]}u) - ${pa
 if (i${name} >= 0 && i${name} < ${input[a]}) {
 ${body} } }`;
   const code = `${
-    bindings(["x", "array<f32>", "read"], ["dy", "array<f32>", "read"], [
+    bindings(["x", arrayOf(storage), "read"], ["dy", arrayOf(storage), "read"], [
       "partial",
       "array<f32>",
       "read_write",
     ])
   }
-${parameters(3, { count: "u32", chunk: "u32", first: "u32" })}
+${parameters(3, { count: "u32", chunk: "u32", first: "u32", xStart: "u32", yStart: "u32" })}
 ${main(SIZE)} {
 let r = (g.z * groups.x + g.x) * ${SIZE}u + t;
 if (r >= ${rows}u) { return; }

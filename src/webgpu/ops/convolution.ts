@@ -1,21 +1,12 @@
-/** convolution on WebGPU: which kernels run it, and over which slices of the batch. */
-import { convBackwardInput, mirroredGeometry } from "../../../kernels/convBackwardInput.ts";
-import { convBackwardKernel, tapRows } from "../../../kernels/convBackwardKernel.ts";
-import {
-  convolution as forwardKernel,
-  type ConvolutionGeometry,
-  type TapOrder,
-  tileOf,
-} from "../../../kernels/convolution.ts";
+/** convolution on WebGPU: the algorithm that runs it. */
+import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
 import type { ConvolutionAttributes } from "../../ops/convolution.ts";
 import { outputExtent, type Shape, sizeOf } from "../../spec.ts";
-import { type GpuBuffer, part } from "../buffers.ts";
-import type { Gpu } from "../gpu.ts";
 import { chooseConvolution } from "../chooseConvolution.ts";
-import { batchSlices, flatGroups } from "../limits.ts";
+import type { Gpu } from "../gpu.ts";
 import { channelSum } from "./channelSum.ts";
-import { reduceChunks } from "./chunks.ts";
-import { type GpuOp, output } from "./op.ts";
+import { directConvolution, directInputGradient, directKernelGradient } from "./directConvolution.ts";
+import { type GpuOp, type GpuOperand, output, storageOf } from "./op.ts";
 import { patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
 import { planeBackward, planeForward } from "./planeConvolution.ts";
 
@@ -38,91 +29,21 @@ function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes):
   };
 }
 
-const keyOf = (
-  { inChannels, outChannels, groups, input, size, stride, padding, dilation }: ConvolutionGeometry,
-): string => [inChannels, outChannels, groups, input, size, stride, padding, dilation].join("|");
-
-/** The direct kernel over all slices: forward, and the gradient to the input at stride 1. */
-function direct(
+/** Whether the direct kernels run it on images kept as float16, the kernel and the bias being float32. */
+function keepsFloat16(
   gpu: Gpu,
-  geometry: ConvolutionGeometry,
-  taps: TapOrder,
-  count: number,
-  x: GpuBuffer,
-  others: readonly GpuBuffer[],
-  y: GpuBuffer,
-): void {
-  const { inChannels, outChannels, input, output: out } = geometry;
-  const bias = others.length > 1;
-  const kernel = gpu.kernel(
-    `convolution ${taps} ${bias} ${keyOf(geometry)} ${out}`,
-    () => forwardKernel(geometry, bias, taps),
-  );
-  const { strip, block } = tileOf(geometry);
-  const itemBytes = [4 * inChannels * sizeOf(input), 4 * outChannels * sizeOf(out)];
-  for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
-    const items = slice.count * out[0] * out[1] * Math.ceil(out[2] / strip);
-    const [across, deep] = flatGroups(Math.ceil(items / kernel.workgroupSize), gpu.limits);
-    const views = [
-      part(x, slice.first, slice.count, itemBytes[0]),
-      ...others,
-      part(y, slice.first, slice.count, itemBytes[1]),
-    ];
-    gpu.dispatch(kernel, views, [across, outChannels / block, deep], [items]);
-  }
-}
-
-function inputGradient(
-  gpu: Gpu,
-  geometry: ConvolutionGeometry,
-  count: number,
-  dy: GpuBuffer,
-  taps: GpuBuffer,
-): GpuBuffer {
-  const { inChannels, outChannels, input, output: out, stride } = geometry;
-  const itemBytes = [4 * outChannels * sizeOf(out), 4 * inChannels * sizeOf(input)];
-  const dx = gpu.buffers.take(count * itemBytes[1], "convBackwardInput");
-  if (stride.every((s) => s === 1)) {
-    direct(gpu, mirroredGeometry(geometry), "mirrored", count, dy, [taps], dx);
-    return dx;
-  }
-  const kernel = gpu.kernel(`convBackwardInput ${keyOf(geometry)}`, () => convBackwardInput(geometry));
-  for (const slice of batchSlices(count, itemBytes, gpu.limits)) {
-    const items = slice.count * inChannels * sizeOf(input);
-    const views = [
-      part(dy, slice.first, slice.count, itemBytes[0]),
-      taps,
-      part(dx, slice.first, slice.count, itemBytes[1]),
-    ];
-    gpu.dispatch(kernel, views, flatGroups(Math.ceil(items / kernel.workgroupSize), gpu.limits), [items]);
-  }
-  return dx;
-}
-
-function kernelGradient(
-  gpu: Gpu,
-  geometry: ConvolutionGeometry,
-  count: number,
-  x: GpuBuffer,
-  dy: GpuBuffer,
-): GpuBuffer {
-  const { inChannels, outChannels, groups, input, output: out, size } = geometry;
-  return reduceChunks(gpu, {
-    kernel: gpu.kernel(`convBackwardKernel ${keyOf(geometry)}`, () => convBackwardKernel(geometry)),
-    batched: [
-      { buffer: x, itemBytes: 4 * inChannels * sizeOf(input) },
-      { buffer: dy, itemBytes: 4 * outChannels * sizeOf(out) },
-    ],
-    count,
-    invocations: tapRows(geometry),
-    elements: outChannels * (inChannels / groups) * sizeOf(size),
-  });
+  [x, taps, bias]: readonly (GpuOperand | null)[],
+  attributes: ConvolutionAttributes,
+): boolean {
+  if (storageOf(taps!) === "f16" || (bias && storageOf(bias) === "f16")) return false;
+  return chooseConvolution(gpu, geometryOf(x!.shape, taps!.shape, attributes)).algorithm === "direct";
 }
 
 /** Runs each convolution by the algorithm that `chooseConvolution` picks. */
 export const convolution: GpuOp<ConvolutionAttributes> = {
+  keepsFloat16,
   forward(gpu, [x, taps, bias], attributes, shape) {
-    const y = output(gpu, shape, "convolution");
+    const y = output(gpu, shape, "convolution", x!.dtype);
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const others = bias ? [taps!.handle, bias.handle] : [taps!.handle];
     const choice = chooseConvolution(gpu, geometry), count = shape[0];
@@ -134,7 +55,7 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
         planeForward(gpu, choice.plan, geometry, count, x!.handle, taps!.handle, bias?.handle ?? null, y);
         break;
       case "direct":
-        direct(gpu, geometry, "forward", count, x!.handle, others, y);
+        directConvolution(gpu, geometry, count, x!, others, { handle: y, dtype: x!.dtype });
     }
     return y;
   },
@@ -142,7 +63,7 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const count = x!.shape[0], choice = chooseConvolution(gpu, geometry);
     const dbias = needs[2] && bias
-      ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output))
+      ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output), dy.dtype)
       : null;
     if (choice.algorithm === "planes") {
       const wants = { input: needs[0], kernel: needs[1] };
@@ -158,12 +79,16 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
       );
       return [both.dx, both.dtaps, dbias];
     }
-    const patch = choice.algorithm === "patches";
-    const toInput = patch ? patchInputGradient : inputGradient;
-    const toKernel = patch ? patchKernelGradient : kernelGradient;
+    if (choice.algorithm === "patches") {
+      return [
+        needs[0] ? patchInputGradient(gpu, geometry, count, dy.handle, taps!.handle) : null,
+        needs[1] ? patchKernelGradient(gpu, geometry, count, x!.handle, dy.handle) : null,
+        dbias,
+      ];
+    }
     return [
-      needs[0] ? toInput(gpu, geometry, count, dy.handle, taps!.handle) : null,
-      needs[1] ? toKernel(gpu, geometry, count, x!.handle, dy.handle) : null,
+      needs[0] ? directInputGradient(gpu, geometry, count, dy, taps!.handle) : null,
+      needs[1] ? directKernelGradient(gpu, geometry, count, x!, dy) : null,
       dbias,
     ];
   },
