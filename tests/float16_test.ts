@@ -200,6 +200,7 @@ float16Test(
 
 if (NO_FLOAT16 === null) {
   Deno.test("float16: half the memory, and all of it comes back [webgpu]", async () => {
+    shutdown(); // what other tests dropped may be collected during this one
     await init({ backend: "webgpu" });
     const before = memory();
     const x = zeros([3, 8, 32, 32], { dtype: "f16" });
