@@ -141,9 +141,10 @@ export function loadModel(bytes: Uint8Array, file: string, options: WeightsOptio
   const state = readWeights(bytes, file, key);
   // A model that is named keeps its own form; only the number of classes is the file's.
   const classes = Object.hasOwn(state, "head.weight") ? state["head.weight"].shape[0] : undefined;
+  const weightStd = 0; // the file's weights come in place of random ones, which take time to draw
   const model = wanted === "auto"
-    ? new ConvNeXt(formOf(state, file, kernelSize))
-    : MODELS[modelName(wanted)]({ classes });
+    ? new ConvNeXt({ ...formOf(state, file, kernelSize), weightStd })
+    : MODELS[modelName(wanted)]({ classes, weightStd });
   try {
     model.loadStateDict(state, { layout });
   } catch (cause) {
