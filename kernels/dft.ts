@@ -26,7 +26,14 @@ const RADIX: Readonly<Record<number, number>> = {
   18: 3,
   20: 5,
   24: 8,
+  28: 4,
   32: 4,
+  36: 4,
+  40: 8,
+  48: 8,
+  64: 8,
+  72: 8,
+  80: 8,
 };
 
 const isZero = (z: Complex): boolean => z[0] === "0" && z[1] === "0";

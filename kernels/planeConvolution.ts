@@ -14,6 +14,7 @@
  * Bindings of planeConvolution: x, spectrum [C, L L], twiddles [L], bias (optional), y, parameters { channels, count, run }.
  * Bindings of planeConvBackward: x, dy, twiddles, (spectrum,) partial [runs, C, L L], (dx,) parameters.
  */
+import type { PlaneAxis } from "./planeAxis.ts";
 import { type FftPlan, PlaneFft } from "./planeFft.ts";
 import { declareSlots, PAIR_HELPERS, PlanePairs } from "./planePairs.ts";
 import { bindings, type Kernel, main, parameters, unroll } from "./kernel.ts";
@@ -21,31 +22,11 @@ import { bindings, type Kernel, main, parameters, unroll } from "./kernel.ts";
 const PARAMETERS = { channels: "u32", count: "u32", run: "u32" } as const;
 const BARRIER = "workgroupBarrier();";
 
-/** One spatial axis of a stride-1 convolution. */
-export interface PlaneAxis {
-  readonly input: number;
-  readonly output: number;
-  readonly size: number;
-  readonly padding: number;
-}
-
 /** A plane convolution: its two axes and the transform that serves both. */
 export interface PlanePlan {
   readonly rows: PlaneAxis;
   readonly columns: PlaneAxis;
   readonly fft: FftPlan;
-}
-
-/** First and last tap that can meet a pixel. */
-export function usedTaps({ input, output, size, padding }: PlaneAxis): { first: number; last: number } {
-  return { first: Math.max(0, padding - (output - 1)), last: Math.min(size - 1, padding + input - 1) };
-}
-
-/** The least transform length along an axis: pixels i and results q with i - q an offset must not alias. */
-export function planeLength(axis: PlaneAxis): number {
-  const { first, last } = usedTaps(axis);
-  const low = first - axis.padding, high = last - axis.padding;
-  return Math.max(axis.input - low, axis.output + high, axis.input, axis.output);
 }
 
 function start(fft: PlaneFft, slots: string): string {

@@ -11,7 +11,8 @@
  */
 import type { Complex } from "./dft.ts";
 import { bindings, float, type Kernel, main, parameters, range, unroll } from "./kernel.ts";
-import { type PlaneAxis, type PlanePlan, usedTaps } from "./planeConvolution.ts";
+import { type PlaneAxis, usedTaps } from "./planeAxis.ts";
+import type { PlanePlan } from "./planeConvolution.ts";
 import { PlaneFft } from "./planeFft.ts";
 import { PAIR_HELPERS } from "./planePairs.ts";
 

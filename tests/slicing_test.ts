@@ -133,7 +133,7 @@ webgpuTest(
       module: "Dcls2d",
       inChannels: 96,
       outChannels: 96,
-      options: { kernelCount: 4, dilatedKernelSize: 13, padding: 6, groups: 96 },
+      options: { kernelCount: 4, dilatedKernelSize: 31, padding: 15, groups: 96 },
       inputShape: [65, 96, 20, 20],
     };
     const values = drawValues({ ...layer, seed: 7 });

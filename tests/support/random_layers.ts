@@ -122,8 +122,8 @@ export function randomPlaneLayer(version: Version): fc.Arbitrary<RandomLayer> {
     batch: fc.integer({ min: 1, max: 5 }),
     bias: fc.boolean(),
     extents: pair(20, 30),
-    sizes: pair(13, 17),
-    paddings: pair(0, 8),
+    sizes: pair(25, 31),
+    paddings: pair(11, 15),
     seed: fc.nat(),
   }).map(({ channels, batch, bias, extents, sizes, paddings, seed }) => ({
     module: "Dcls2d",

@@ -1,30 +1,41 @@
 /** Depthwise convolution of whole planes through the FFT. */
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
 import type { Kernel } from "../../../kernels/kernel.ts";
-import {
-  planeConvBackward,
-  planeConvolution,
-  planeLength,
-  type PlanePlan,
-} from "../../../kernels/planeConvolution.ts";
+import { type PlaneAxis, planeLength } from "../../../kernels/planeAxis.ts";
+import { planeConvBackward, planeConvolution, type PlanePlan } from "../../../kernels/planeConvolution.ts";
 import { fftPlan, twiddles } from "../../../kernels/planeFft.ts";
 import { planeKernelGradient, planeSpectrum } from "../../../kernels/planeSpectrum.ts";
+import { type TilePlan, tilePlan } from "../../../kernels/planeTiles.ts";
 import { sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, type Slice } from "../limits.ts";
+import { lineBackward, lineForward } from "./planeLines.ts";
+
+/** Planes whose transforms a workgroup's invocations share, for GPUs, or tiles that go line by line, for software adapters. */
+export type TransformPlan = PlanePlan | TilePlan;
 
 /** Workgroups that fill a large GPU about three deep, and the longest run of pairs that pays (see the kernel's header). */
 const GROUPS = 384;
 const LONGEST_RUN = 16;
 
+const tilePlans = new Map<string, TilePlan | null>();
+
+/** `tilePlan`, remembered: layers ask for theirs at every step. */
+function tilesFor(rows: PlaneAxis, columns: PlaneAxis, bytes: number): TilePlan | null {
+  const key = [rows, columns].map((axis) => Object.values(axis).join()).join("|") + ` ${bytes}`;
+  let plan = tilePlans.get(key);
+  if (plan === undefined) tilePlans.set(key, plan = tilePlan(rows, columns, bytes));
+  return plan;
+}
+
 /** The plan of a depthwise, stride-1, undilated 2-d convolution whose planes an FFT serves, or null. */
-export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): PlanePlan | null {
+export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): TransformPlan | null {
   const { inChannels, outChannels, groups, input, output, size, stride, padding, dilation } = geometry;
   const depthwise = inChannels === groups && outChannels === groups;
   const flat = input[0] === 1 && size[0] === 1 && padding[0] === 0;
   if (!depthwise || !flat || stride.some((s) => s !== 1) || dilation.some((d) => d !== 1)) return null;
-  const axis = (a: number): PlanePlan["rows"] => ({
+  const axis = (a: number): PlaneAxis => ({
     input: input[a],
     output: output[a],
     size: size[a],
@@ -33,6 +44,7 @@ export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): PlanePlan | 
   const rows = axis(1), columns = axis(2);
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: invocations } =
     gpu.limits;
+  if (gpu.sharesLoads) return tilesFor(rows, columns, bytes);
   const fft = fftPlan(Math.max(planeLength(rows), planeLength(columns)), bytes, invocations);
   if (!fft) return null;
   const full = Math.max(columns.input, columns.output) === fft.L;
@@ -91,7 +103,7 @@ function transformed(
 /** y = convolution of x; `others` is the bias, where there is one. */
 export function planeForward(
   gpu: Gpu,
-  plan: PlanePlan,
+  plan: TransformPlan,
   geometry: ConvolutionGeometry,
   count: number,
   x: GpuBuffer,
@@ -99,6 +111,7 @@ export function planeForward(
   bias: GpuBuffer | null,
   y: GpuBuffer,
 ): void {
+  if (!("fft" in plan)) return lineForward(gpu, plan, geometry, count, x, taps, bias, y);
   const { groups: channels, input, output } = geometry;
   const kernel = gpu.kernel(
     `planeConvolution ${bias !== null} ${keyOf(plan)}`,
@@ -112,7 +125,7 @@ export function planeForward(
 /** The gradients to the input and to the kernel, each where wanted: both take one pass over x and dy. */
 export function planeBackward(
   gpu: Gpu,
-  plan: PlanePlan,
+  plan: TransformPlan,
   geometry: ConvolutionGeometry,
   count: number,
   x: GpuBuffer,
@@ -120,6 +133,7 @@ export function planeBackward(
   dy: GpuBuffer,
   wants: { readonly input: boolean; readonly kernel: boolean },
 ): { dx: GpuBuffer | null; dtaps: GpuBuffer | null } {
+  if (!("fft" in plan)) return lineBackward(gpu, plan, geometry, count, x, taps, dy, wants);
   const { groups: channels, input, output } = geometry;
   const xBytes = planeBytes(channels, input), yBytes = planeBytes(channels, output);
   const dx = wants.input ? gpu.buffers.take(count * xBytes, "planeConvolution to input") : null;
