@@ -2,6 +2,7 @@
 import type { Operand } from "./backend.ts";
 import type { Op } from "./ops/op.ts";
 import type { OpName, OpTable } from "./ops/mod.ts";
+import { tidy } from "./scope.ts";
 import { sameShape, shapeText } from "./spec.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -38,6 +39,18 @@ export function isRecording(): boolean {
  */
 export function noGrad<T>(body: () => T): T {
   return withRecording(false, body);
+}
+
+/**
+ * One step of a chain of layers. Where ops are not recorded, what the step makes on the way and the tensor that it starts
+ * from go back at once, so that an inference holds the tensors of one layer, not of all.
+ * @param held a tensor that is needed later: it stays where the step starts from it
+ */
+export function advance(x: Tensor, step: (x: Tensor) => Tensor, held: Tensor | null): Tensor {
+  if (recording) return step(x);
+  const next = tidy(() => step(x));
+  if (x !== next && x !== held) x.dispose();
+  return next;
 }
 
 /** Runs `body` with ops recorded or not, whatever is the case around it. */

@@ -12,6 +12,7 @@ import { LayerNorm } from "../nn/layer_norm.ts";
 import { Linear } from "../nn/linear.ts";
 import { Module, type ModuleChild } from "../nn/module.ts";
 import { shapeText } from "../spec.ts";
+import { advance } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import { ConvNeXtBlock, type Inspect } from "./convnext_block.ts";
 import { type ConvNeXtOptions, type ConvNeXtSpec, convNeXtSpec } from "./convnext_options.ts";
@@ -173,16 +174,21 @@ export class ConvNeXt extends Module {
         }`,
       );
     }
-    let y = x;
+    let y = x, held = x; // the caller has x, and gets the maps
+    const run = (step: (y: Tensor) => Tensor): void => {
+      y = inspect ? step(y) : advance(y, step, held);
+    };
     return this.stages.map((blocks, stage) => {
       this.downsampleLayers[stage].forEach((layer, i) => {
-        y = layer.forward(y);
+        run((y) => layer.forward(y));
         inspect?.(`downsample_layers.${stage}.${i}`, y);
       });
       blocks.forEach((block, i) => {
-        y = block.forward(y, inspect && ((name, output) => inspect(`stages.${stage}.${i}.${name}`, output)));
+        const seen = inspect &&
+          ((name: string, output: Tensor): void => inspect(`stages.${stage}.${i}.${name}`, output));
+        run((y) => block.forward(y, seen));
       });
-      return y;
+      return held = y;
     });
   }
 

@@ -1,4 +1,5 @@
 /** The block that ConvNeXt is made of (Liu et al., CVPR 2022, section 2.4), its depthwise layer dense, dilated or DCLS. */
+import { checkpoint } from "../checkpoint.ts";
 import { Conv2d } from "../nn/conv.ts";
 import { Dcls2d } from "../nn/dcls.ts";
 import type { DropPath } from "../nn/drop_path.ts";
@@ -8,6 +9,7 @@ import { LayerNorm } from "../nn/layer_norm.ts";
 import { Pointwise } from "../nn/linear.ts";
 import { Module } from "../nn/module.ts";
 import { type Parameter, parameter } from "../nn/parameter.ts";
+import { advance } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ConvNeXtSpec } from "./convnext_options.ts";
 
@@ -64,11 +66,13 @@ export class ConvNeXtBlock extends Module {
   readonly gamma: Parameter | null;
   /** Drops the block in training for some samples; null at rate 0. */
   readonly dropPath: DropPath | null;
+  readonly #recompute: boolean;
 
   /** @ignore made by the model */
   constructor(channels: number, { spec, nextSeed, shared, dropPath }: BlockParts) {
     super();
-    const { layerScale, weightStd } = spec;
+    const { layerScale, weightStd, recompute } = spec;
+    this.#recompute = recompute;
     this.dwconv = depthwise(channels, spec, nextSeed(), shared);
     this.norm = new LayerNorm(channels);
     this.pwconv1 = new Pointwise(channels, 4 * channels, { weightStd, seed: nextSeed() });
@@ -88,17 +92,23 @@ export class ConvNeXtBlock extends Module {
   override forward(x: Tensor, inspect?: Inspect): Tensor {
     const keep = this.dropPath?.keep(x.shape[0]) ?? null;
     if (inspect) return this.#inspected(x, keep, inspect);
+    return this.#recompute ? checkpoint((x) => this.#fused(x, keep), x) : this.#fused(x, keep);
+  }
+
+  #fused(x: Tensor, keep: Tensor | null): Tensor {
     const { dwconv, norm, pwconv1, pwconv2, gamma } = this;
     const y = dwconv.forward(x), training = y.requiresGrad;
     // The backward pass needs the sums before the activation: in training these are what is kept, and gelu is computed again.
     const [first, second] = training ? ["none", "gelu"] as const : ["gelu", "none"] as const;
     const { epsilon } = norm;
-    const h = layerNormPointwise(y, norm.weight, norm.bias, pwconv1.weight, pwconv1.bias, {
-      epsilon,
-      activation: first,
-    });
+    const expand = (y: Tensor): Tensor =>
+      layerNormPointwise(y, norm.weight, norm.bias, pwconv1.weight, pwconv1.bias, {
+        epsilon,
+        activation: first,
+      });
+    const h = advance(y, expand, x);
     const options = { scale: gamma, keep, activation: second };
-    return pointwiseResidual(h, pwconv2.weight, pwconv2.bias, x, options);
+    return advance(h, (h) => pointwiseResidual(h, pwconv2.weight, pwconv2.bias, x, options), null);
   }
 
   #inspected(x: Tensor, keep: Tensor | null, inspect: Inspect): Tensor {

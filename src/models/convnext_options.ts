@@ -48,6 +48,11 @@ export interface ConvNeXtOptions {
    * `norm1` and so on, as in ConvNeXt's detection code. Logits do not depend on them. Default false.
    */
   stageNorms?: boolean;
+  /**
+   * Whether each block's forward pass is run again in backward, so that training keeps the blocks' inputs alone: less
+   * memory for more time, see {@linkcode checkpoint}. Default false.
+   */
+  recompute?: boolean;
   /** Standard deviation of the initial weights, but for those of `dcls`. Default 0.02, ConvNeXt's. */
   weightStd?: number;
   /** Seed of the initial values and of drop path. Default: a new one for every model. */
@@ -114,6 +119,7 @@ export function convNeXtSpec(options: ConvNeXtOptions): ConvNeXtSpec {
     layerScale: options.layerScale === null ? 0 : checkNumber("layerScale", options.layerScale ?? 1e-6),
     dropPathRate,
     stageNorms: options.stageNorms ?? false,
+    recompute: options.recompute ?? false,
     weightStd: checkNumber("weightStd", options.weightStd ?? 0.02),
   };
 }
