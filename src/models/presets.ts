@@ -76,7 +76,7 @@ export function convnextSmall(options: ConvNeXtOptions = {}): ConvNeXt {
  *
  * await init();
  * const model = convnextBase({ classes: 10, depths: [1, 1, 1, 1], dims: [4, 8, 16, 32] });
- * assert.equal(model.namedParameters().length, 68);
+ * assert.equal(model.namedParameters()[0][0], "downsample_layers.0.0.weight");
  * ```
  */
 export function convnextBase(options: ConvNeXtOptions = {}): ConvNeXt {
