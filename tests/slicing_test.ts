@@ -219,9 +219,8 @@ webgpuTest("more workgroups than a row holds are spread over rows: layers", asyn
   assert(strided.rows > 0);
 });
 
-webgpuTest("66,000 rows of a kernel take more workgroups than this device has in a row", async () => {
+webgpuTest("more workgroups than a row holds are spread over rows: 66,000 rows of a kernel", async () => {
   const rows = 66_000;
-  assert(rows > FOUND_DEVICE!.device.limits.maxComputeWorkgroupsPerDimension);
   const run = async (): Promise<Float32Array[]> => {
     const weight = randn([rows, 1, 1], { seed: 1, requiresGrad: true });
     const P = randn([1, rows, 1, 1], { seed: 2, requiresGrad: true });
@@ -233,7 +232,7 @@ webgpuTest("66,000 rows of a kernel take more workgroups than this device has in
   };
   await init({ backend: "reference" });
   const expected = await run();
-  const seen = await claim({});
+  const seen = await claim({ maxComputeWorkgroupsPerDimension: 1000 });
   const actual = await run();
   assert(seen.rows >= 2);
   ["kernel", "weight", "P"].forEach((name, i) => assertClose(name, actual[i], expected[i], TOLERANCE));

@@ -1,10 +1,16 @@
 /** constructKernel on WebGPU: one dispatch forward, one backward. */
-import { type ConstructionPlan, constructKernel as forwardKernel } from "../../../kernels/constructKernel.ts";
-import { constructKernelBackward } from "../../../kernels/constructKernelBackward.ts";
+import {
+  blocksPerRow,
+  cellBlocks,
+  type ConstructionPlan,
+  constructKernel as forwardKernel,
+} from "../../../kernels/constructKernel.ts";
+import { constructKernelBackward, elementsPerRow } from "../../../kernels/constructKernelBackward.ts";
 import { INTERPOLATION } from "../../interpolation.ts";
 import type { ConstructKernelAttributes } from "../../ops/constructKernel.ts";
 import { sizeOf } from "../../spec.ts";
 import type { GpuBuffer } from "../buffers.ts";
+import type { Gpu } from "../gpu.ts";
 import { flatGroups } from "../limits.ts";
 import { type GpuOp, type GpuOperand, output } from "./op.ts";
 
@@ -23,21 +29,33 @@ const sources = (
   { version }: ConstructKernelAttributes,
 ): GpuBuffer[] => inputs.slice(0, INTERPOLATION[version].spread ? 3 : 2).map((input) => input!.handle);
 
-/** Rows are spread over workgroups. */
+/** Cells that an invocation computes, and invocations of a workgroup. */
+const onDevice = (gpu: Gpu): { cells: number; workgroupSize: number } =>
+  gpu.info.software ? { cells: 64, workgroupSize: 8 } : { cells: 32, workgroupSize: 64 };
+
+/** One invocation a block of cells, and, backward, an element. */
 export const constructKernel: GpuOp<ConstructKernelAttributes> = {
   forward(gpu, inputs, attributes, shape) {
     const plan = planOf(attributes), rows = rowsOf(attributes);
-    const kernel = gpu.kernel(`constructKernel ${keyOf(plan)}`, () => forwardKernel(plan));
+    const { cells, workgroupSize } = onDevice(gpu), cut = cellBlocks(plan.size, cells, workgroupSize);
+    const kernel = gpu.kernel(`constructKernel ${keyOf(plan)}`, () => forwardKernel(plan, cut));
     const dense = output(gpu, shape, "kernel");
-    gpu.dispatch(kernel, [...sources(inputs, attributes), dense], flatGroups(rows, gpu.limits), [rows]);
+    const groups = flatGroups(Math.ceil(rows * blocksPerRow(cut) / workgroupSize), gpu.limits);
+    gpu.dispatch(kernel, [...sources(inputs, attributes), dense], groups, [rows]);
     return dense;
   },
   backward(gpu, gradient, inputs, attributes) {
-    const plan = planOf(attributes), rows = rowsOf(attributes);
-    const kernel = gpu.kernel(`constructKernelBackward ${keyOf(plan)}`, () => constructKernelBackward(plan));
+    const plan = planOf(attributes), rows = rowsOf(attributes), { workgroupSize } = onDevice(gpu);
+    // lanes that only fill a subgroup cost more than sharing saves where a row has few elements
+    const share = gpu.sharesLoads && plan.kernelCount >= 4;
+    const kernel = gpu.kernel(
+      `constructKernelBackward ${keyOf(plan)}`,
+      () => constructKernelBackward(plan, share, workgroupSize),
+    );
     const from = sources(inputs, attributes);
     const gradients = from.map((_, i) => output(gpu, inputs[i]!.shape, `gradient ${i} of constructKernel`));
-    gpu.dispatch(kernel, [gradient.handle, ...from, ...gradients], flatGroups(rows, gpu.limits), [rows]);
+    const groups = flatGroups(Math.ceil(rows * elementsPerRow(plan, share) / workgroupSize), gpu.limits);
+    gpu.dispatch(kernel, [gradient.handle, ...from, ...gradients], groups, [rows]);
     return inputs.map((_, i) => gradients[i] ?? null);
   },
 };
