@@ -225,10 +225,11 @@ async function main({ values }: ParsedCommand<typeof options>): Promise<number> 
     for (const line of describe(figures, values)) say(line);
     if (second) {
       say();
+      const times = (of: "min" | "processor"): string => digits(second.forward[of] / first.forward[of]);
       say(
-        `forward, ${second.backend} : ${first.backend}  ${
-          digits(second.forward.min / first.forward.min)
-        } by min`,
+        `forward, ${second.backend} : ${first.backend}  ${times("min")} by min, ${
+          times("processor")
+        } by processor time`,
       );
       say(`largest difference of the logits  ${difference!.toExponential(1)} of the largest`);
     }
