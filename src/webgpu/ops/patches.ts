@@ -1,12 +1,14 @@
 /** Convolutions whose size equals their stride: patches become channels, and pointwise products do the rest. */
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
-import type { Kernel } from "../../../kernels/kernel.ts";
+import type { Kernel, Storage } from "../../../kernels/kernel.ts";
 import { patches, type PatchGeometry, unpatches } from "../../../kernels/patches.ts";
 import type { PointwiseGeometry } from "../../../kernels/pointwise.ts";
+import type { DType } from "../../dtype.ts";
 import { sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
+import { bytesOf, storageOf } from "./op.ts";
 import { product, weightGradient } from "./pointwise.ts";
 
 /** Whether the patches tile the input without overlap, gap or border. */
@@ -34,18 +36,20 @@ const productOf = ({ inChannels, outChannels, output, size }: ConvolutionGeometr
 function rearrange(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
-  generate: (geometry: PatchGeometry) => Kernel,
+  generate: (geometry: PatchGeometry, storage: Storage) => Kernel,
   count: number,
   from: GpuBuffer,
   fromBytes: number,
   toBytes: number,
+  dtype: DType,
 ): GpuBuffer {
   const { inChannels, input, output, size } = geometry;
-  const key = `${generate.name} ${[inChannels, input, output, size].join("|")}`;
-  const kernel = gpu.kernel(key, () => generate(patchOf(geometry)));
+  const storage = storageOf({ dtype });
+  const key = `${generate.name} ${[inChannels, input, output, size].join("|")} ${storage}`;
+  const kernel = gpu.kernel(key, () => generate(patchOf(geometry), storage));
   const to = gpu.buffers.take(count * toBytes, kernel.label);
   for (const slice of batchSlices(count, [fromBytes, toBytes], gpu.limits)) {
-    const elements = slice.count * toBytes / 4;
+    const elements = slice.count * toBytes / bytesOf({ dtype });
     const views = [
       part(from, slice.first, slice.count, fromBytes),
       part(to, slice.first, slice.count, toBytes),
@@ -57,11 +61,34 @@ function rearrange(
   return to;
 }
 
-const inputBytes = ({ inChannels, input }: ConvolutionGeometry): number => 4 * inChannels * sizeOf(input);
-const patchBytes = ({ inChannels, output, size }: ConvolutionGeometry): number =>
-  4 * inChannels * sizeOf(size) * sizeOf(output);
+const inputBytes = ({ inChannels, input }: ConvolutionGeometry, dtype: DType): number =>
+  bytesOf({ dtype }) * inChannels * sizeOf(input);
+const patchBytes = ({ inChannels, output, size }: ConvolutionGeometry, dtype: DType): number =>
+  bytesOf({ dtype }) * inChannels * sizeOf(size) * sizeOf(output);
+/** x as patches. */
+const patchesOf = (
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  count: number,
+  x: GpuBuffer,
+  dtype: DType,
+): GpuBuffer =>
+  rearrange(
+    gpu,
+    geometry,
+    patches,
+    count,
+    x,
+    inputBytes(geometry, dtype),
+    patchBytes(geometry, dtype),
+    dtype,
+  );
 
-/** y = convolution of x; `others`: kernel and, where there is one, bias. */
+/**
+ * y = convolution of x.
+ * @param others kernel and, where there is one, bias
+ * @param dtype of x and y
+ */
 export function patchConvolution(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
@@ -69,39 +96,43 @@ export function patchConvolution(
   x: GpuBuffer,
   others: readonly GpuBuffer[],
   y: GpuBuffer,
+  dtype: DType = "float32",
 ): void {
-  const rows = rearrange(gpu, geometry, patches, count, x, inputBytes(geometry), patchBytes(geometry));
-  product(gpu, productOf(geometry), false, count, rows, others, y);
+  const rows = patchesOf(gpu, geometry, count, x, dtype);
+  product(gpu, productOf(geometry), false, count, rows, others, y, dtype);
   gpu.buffers.release(rows);
 }
 
-/** The gradient to the input. */
+/** The gradient to the input, of dy's dtype. */
 export function patchInputGradient(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
   count: number,
   dy: GpuBuffer,
   taps: GpuBuffer,
+  dtype: DType = "float32",
 ): GpuBuffer {
   const { inChannels, outChannels, pixels } = productOf(geometry);
-  const rows = gpu.buffers.take(count * patchBytes(geometry), "gradient of patches");
+  const [from, to] = [patchBytes(geometry, dtype), inputBytes(geometry, dtype)];
+  const rows = gpu.buffers.take(count * from, "gradient of patches");
   const transposed = { inChannels: outChannels, outChannels: inChannels, pixels };
-  product(gpu, transposed, true, count, dy, [taps], rows);
-  const dx = rearrange(gpu, geometry, unpatches, count, rows, patchBytes(geometry), inputBytes(geometry));
+  product(gpu, transposed, true, count, dy, [taps], rows, dtype);
+  const dx = rearrange(gpu, geometry, unpatches, count, rows, from, to, dtype);
   gpu.buffers.release(rows);
   return dx;
 }
 
-/** The gradient to the kernel. */
+/** The gradient to the kernel, in float32. */
 export function patchKernelGradient(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
   count: number,
   x: GpuBuffer,
   dy: GpuBuffer,
+  dtype: DType = "float32",
 ): GpuBuffer {
-  const rows = rearrange(gpu, geometry, patches, count, x, inputBytes(geometry), patchBytes(geometry));
-  const dtaps = weightGradient(gpu, productOf(geometry), count, dy, rows);
+  const rows = patchesOf(gpu, geometry, count, x, dtype);
+  const dtaps = weightGradient(gpu, productOf(geometry), count, dy, rows, false, dtype);
   gpu.buffers.release(rows);
   return dtaps;
 }
