@@ -7,7 +7,7 @@
  */
 import type { Kernel } from "../../kernels/kernel.ts";
 import type { BackendInfo } from "../backend.ts";
-import { Buffers, type BufferView, type GpuBuffer, whole } from "./buffers.ts";
+import { Buffers, type BufferView, type GpuBuffer, type PlannedBuffer, whole } from "./buffers.ts";
 import { packWords, Pipelines, type Word } from "./pipelines.ts";
 import { Recorder, type Recording } from "./recording.ts";
 import { Staging } from "./staging.ts";
@@ -27,6 +27,8 @@ export class Gpu {
   readonly info: BackendInfo;
   readonly buffers: Buffers;
   readonly pipelines: Pipelines;
+  /** Algorithms that were found to be the fastest here, by `tuningKey`: see `Tuner`. */
+  readonly tuned = new Map<string, string>();
   readonly #staging: Staging;
   readonly #kernels = new Map<string, Kernel>();
   readonly #constants = new Map<string, GpuBuffer>();
@@ -205,6 +207,19 @@ export class Gpu {
    * @param body returns the output
    */
   record(bytes: number, body: (input: GpuBuffer) => GpuBuffer): Recording {
+    const { recorder, input, output } = this.#rehearse(bytes, body);
+    return recorder.finish(input, output);
+  }
+
+  /** Lets ops check, choose and compile as they do in `record`, and keeps nothing. */
+  rehearse(bytes: number, body: (input: GpuBuffer) => GpuBuffer): void {
+    this.#rehearse(bytes, body).recorder.abandon();
+  }
+
+  #rehearse(
+    bytes: number,
+    body: (input: GpuBuffer) => GpuBuffer,
+  ): { recorder: Recorder; input: PlannedBuffer; output: GpuBuffer } {
     const recorder = new Recorder(this);
     const input = recorder.plan(bytes, "input");
     let output: GpuBuffer;
@@ -219,7 +234,17 @@ export class Gpu {
       this.#recorder = null;
       this.buffers.planner = null;
     }
-    return recorder.finish(input, output);
+    return { recorder, input, output };
+  }
+
+  /** Lets the device write down when it is done with what was queued so far. */
+  stamp(timestampWrites: GPUComputePassTimestampWrites): void {
+    this.#endPass().beginComputePass({ timestampWrites }).end();
+  }
+
+  /** Copies the times that were written down into a buffer of the caller's. */
+  resolveStamps(querySet: GPUQuerySet, count: number, into: GPUBuffer): void {
+    this.#endPass().resolveQuerySet(querySet, 0, count, into, 0);
   }
 
   /**
