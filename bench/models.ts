@@ -183,7 +183,7 @@ function largestDifference(a: readonly number[], b: readonly number[]): number {
 function describe(figures: readonly ModelFigures[], { batch }: Values): string[] {
   const milliseconds = (value?: number): string => value === undefined ? "" : digits(value);
   const row = (name: string, value: (of: ModelFigures) => string): string[] => [name, ...figures.map(value)];
-  return tableLines([
+  const rows = [
     row("", ({ backend }) => backend),
     row("making, ms", ({ making }) => milliseconds(making)),
     row("first forward, ms", ({ firstForward }) => milliseconds(firstForward)),
@@ -198,7 +198,8 @@ function describe(figures: readonly ModelFigures[], { batch }: Values): string[]
     row("  processor time", ({ training }) => milliseconds(training?.step.processor)),
     row("  images/s", ({ training }) => training ? digits(1000 * batch / training.step.median) : ""),
     row("  peak memory", ({ training }) => training ? formatBytes(training.bytes) : ""),
-  ], [0]);
+  ];
+  return tableLines(rows.filter(([, ...cells]) => cells.some((cell) => cell !== "")), [0]);
 }
 
 async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
