@@ -17,7 +17,7 @@
 import type { PlaneAxis } from "./planeAxis.ts";
 import { type FftPlan, PlaneFft } from "./planeFft.ts";
 import { declareSlots, PAIR_HELPERS, PlanePairs } from "./planePairs.ts";
-import { bindings, type Kernel, main, parameters, unroll } from "./kernel.ts";
+import { arrayOf, bindings, type Kernel, main, parameters, type Storage, unroll } from "./kernel.ts";
 
 const PARAMETERS = { channels: "u32", count: "u32", run: "u32" } as const;
 const BARRIER = "workgroupBarrier();";
@@ -27,6 +27,8 @@ export interface PlanePlan {
   readonly rows: PlaneAxis;
   readonly columns: PlaneAxis;
   readonly fft: FftPlan;
+  /** How x, y and their gradients are kept. */
+  readonly storage: Storage;
 }
 
 function start(fft: PlaneFft, slots: string): string {
@@ -48,15 +50,15 @@ function sizes(plan: PlanePlan): Pick<Kernel, "workgroupSize" | "workgroupBytes"
 export function planeConvolution(plan: PlanePlan, hasBias: boolean, toInput = false): Kernel {
   const fft = new PlaneFft(plan.fft), { L, a, b } = plan.fft;
   const from = toInput ? "output" : "input", to = toInput ? "input" : "output";
-  const x = new PlanePairs(fft, plan.rows[from], plan.columns[from]);
-  const y = new PlanePairs(fft, plan.rows[to], plan.columns[to]);
+  const x = new PlanePairs(fft, plan.rows[from], plan.columns[from], plan.storage);
+  const y = new PlanePairs(fft, plan.rows[to], plan.columns[to], plan.storage);
   const inputs: [string, string, "read"][] = [
-    ["x", "array<f32>", "read"],
+    ["x", arrayOf(plan.storage), "read"],
     ["spectrum", "array<vec2f>", "read"],
     ["twiddles", "array<vec2f>", "read"],
   ];
   if (hasBias) inputs.push(["bias", "array<f32>", "read"]);
-  const code = `${bindings(...inputs, ["y", "array<f32>", "read_write"])}
+  const code = `${bindings(...inputs, ["y", arrayOf(plan.storage), "read_write"])}
 ${parameters(inputs.length + 1, PARAMETERS)}
 ${start(fft, declareSlots(x))}
 ${unroll(b, (i) => `let s${i} = spectrum[c * ${L * L}u + ${i * L * a}u + min(t, ${L * a - 1}u)];`)}
@@ -85,16 +87,16 @@ ${fft.tight || x.width !== y.width ? BARRIER : ""}
  */
 export function planeConvBackward(plan: PlanePlan, inputGradient: boolean): Kernel {
   const fft = new PlaneFft(plan.fft), { L, a, b } = plan.fft;
-  const x = new PlanePairs(fft, plan.rows.input, plan.columns.input);
-  const dy = new PlanePairs(fft, plan.rows.output, plan.columns.output);
+  const x = new PlanePairs(fft, plan.rows.input, plan.columns.input, plan.storage);
+  const dy = new PlanePairs(fft, plan.rows.output, plan.columns.output, plan.storage);
   const inputs: [string, string, "read"][] = [
-    ["x", "array<f32>", "read"],
-    ["dy", "array<f32>", "read"],
+    ["x", arrayOf(plan.storage), "read"],
+    ["dy", arrayOf(plan.storage), "read"],
     ["twiddles", "array<vec2f>", "read"],
   ];
   if (inputGradient) inputs.push(["spectrum", "array<vec2f>", "read"]);
   const outputs: [string, string, "read_write"][] = [["partial", "array<vec2f>", "read_write"]];
-  if (inputGradient) outputs.push(["dx", "array<f32>", "read_write"]);
+  if (inputGradient) outputs.push(["dx", arrayOf(plan.storage), "read_write"]);
   const lowered = fft.tight ? `${fft.lowerFlags()}\n${BARRIER}` : "";
   const code = `${bindings(...inputs, ...outputs)}
 ${parameters(inputs.length + outputs.length, PARAMETERS)}

@@ -14,7 +14,7 @@
  */
 import type { Complex } from "./dft.ts";
 import type { PlaneFft } from "./planeFft.ts";
-import { range, unroll } from "./kernel.ts";
+import { load, range, type Storage, store, unroll } from "./kernel.ts";
 
 /** WGSL that the functions below rely on. */
 export const PAIR_HELPERS =
@@ -26,11 +26,13 @@ export class PlanePairs {
   readonly #fft: PlaneFft;
   readonly #height: number;
   readonly #width: number;
+  readonly #storage: Storage;
 
-  constructor(fft: PlaneFft, height: number, width: number) {
+  constructor(fft: PlaneFft, height: number, width: number, storage: Storage = "f32") {
     this.#fft = fft;
     this.#height = height;
     this.#width = width;
+    this.#storage = storage;
   }
 
   get width(): number {
@@ -47,7 +49,7 @@ export class PlanePairs {
     const line = (slot: string, base: string): string =>
       unroll(this.slots, (i) => {
         const inside = a * (i + 1) <= H ? "" : ` - select(0u, ${a * W}u, t >= ${(H - a * i) * W}u)`;
-        return `${slot}${i} = ${buffer}[${base} + ${i * a * W}u${inside}];`;
+        return `${slot}${i} = ${load(this.#storage, buffer, `${base} + ${i * a * W}u${inside}`)};`;
       }, " ");
     return `{ let base = (2u * (${pair}) * parameters.channels + c) * ${H * W}u + min(t, ${W * a - 1}u);
 let next = base + select(0u, parameters.channels * ${H * W}u, 2u * (${pair}) + 1u < parameters.count);
@@ -77,7 +79,8 @@ ${unroll(this.slots, (i) => `${slot}${i} = select(0.0, ${slot}${i}, isFinite(${s
     return fft.columnsBack(W, (values) => {
       const line = (part: 0 | 1, base: string): string =>
         unroll(this.slots, (i) => {
-          const statement = `${buffer}[${base} + ${i * a * W}u] = ${values[i][part]} + plus${part};`;
+          const at = `${base} + ${i * a * W}u`;
+          const statement = store(this.#storage, buffer, at, `${values[i][part]} + plus${part}`);
           return a * (i + 1) <= H ? statement : `if (t < ${(H - a * i) * W}u) { ${statement} }`;
         }, " ");
       return `let base = (2u * (${pair}) * parameters.channels + c) * ${H * W}u + t;

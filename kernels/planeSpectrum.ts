@@ -21,9 +21,9 @@ const BARRIER = "workgroupBarrier();";
 /** WGSL for the tap that lies at plane index `at` along an axis, and whether it is one that counts. */
 function tapAt(axis: PlaneAxis, L: number, at: string): { tap: string; used: string } {
   const { first, last } = usedTaps(axis);
-  const tap = `((${at} + ${axis.padding % L}u) % ${L}u)`;
-  const low = first > 0 ? `${tap} >= ${first}u && ` : "";
-  return { tap, used: `(${low}${tap} <= ${last}u)` };
+  const nth = `((${at} + ${(((axis.padding - first) % L) + L) % L}u) % ${L}u)`; // of the taps that count
+  const tap = first > 0 ? `(${nth} + ${first}u)` : nth;
+  return { tap, used: `(${nth} < ${Math.max(0, last - first + 1)}u)` };
 }
 
 /** Dense kernel to spectrum; dispatch over channels / 2, rounded up. */

@@ -12,6 +12,7 @@
  * at its barriers (over 4 for a transform of 64, a second behind Vulkan). It grants no subgroups, and gets direct kernels.
  */
 import type { ConvolutionGeometry } from "../../kernels/convolution.ts";
+import type { Storage } from "../../kernels/kernel.ts";
 import { heldRows, type TilePlan, tilesAlong } from "../../kernels/planeTiles.ts";
 import type { Gpu } from "./gpu.ts";
 import { isPatchConvolution } from "./ops/patches.ts";
@@ -23,17 +24,21 @@ export type ConvolutionChoice =
   | { readonly algorithm: "planes"; readonly plan: TransformPlan }
   | { readonly algorithm: "direct" };
 
-/** The fastest algorithm that can run it here. */
-export function chooseConvolution(gpu: Gpu, geometry: ConvolutionGeometry): ConvolutionChoice {
+/** The fastest algorithm that can run it here, on images kept as `storage`. */
+export function chooseConvolution(
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  storage: Storage = "f32",
+): ConvolutionChoice {
   if (isPatchConvolution(geometry)) return { algorithm: "patches" };
   const { size, input, output } = geometry;
   const taps = size[1] * size[2], plane = Math.max(input[1], input[2], output[1], output[2]);
   if (gpu.info.software) {
-    const plan = gpu.sharesLoads ? planePlan(gpu, geometry) : null;
-    const wins = plan && "storage" in plan && lineTime(plan) < directTime(output[1] * output[2], taps);
+    const plan = gpu.sharesLoads ? planePlan(gpu, geometry, storage) : null;
+    const wins = plan && !("fft" in plan) && lineTime(plan) < directTime(output[1] * output[2], taps);
     return wins ? { algorithm: "planes", plan } : { algorithm: "direct" };
   }
-  const plan = plane >= 15 && taps >= 49 ? planePlan(gpu, geometry) : null;
+  const plan = plane >= 15 && taps >= 49 ? planePlan(gpu, geometry, storage) : null;
   return plan ? { algorithm: "planes", plan } : { algorithm: "direct" };
 }
 

@@ -6,7 +6,7 @@ import { chooseConvolution } from "../chooseConvolution.ts";
 import type { Gpu } from "../gpu.ts";
 import { channelSum } from "./channelSum.ts";
 import { directConvolution, directInputGradient, directKernelGradient } from "./directConvolution.ts";
-import { type GpuOp, type GpuOperand, output, storageOf } from "./op.ts";
+import { type GpuOp, output, storageOf } from "./op.ts";
 import { patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
 import { planeBackward, planeForward } from "./planeConvolution.ts";
 
@@ -29,27 +29,17 @@ function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes):
   };
 }
 
-/** Whether the direct kernels run it on images kept as float16, the kernel and the bias being float32. */
-function keepsFloat16(
-  gpu: Gpu,
-  [x, taps, bias]: readonly (GpuOperand | null)[],
-  attributes: ConvolutionAttributes,
-): boolean {
-  if (storageOf(taps!) === "f16" || (bias && storageOf(bias) === "f16")) return false;
-  return chooseConvolution(gpu, geometryOf(x!.shape, taps!.shape, attributes)).algorithm === "direct";
-}
-
 /** Runs each convolution by the algorithm that `chooseConvolution` picks. */
 export const convolution: GpuOp<ConvolutionAttributes> = {
-  keepsFloat16,
+  keepsFloat16: () => true,
   forward(gpu, [x, taps, bias], attributes, shape) {
     const y = output(gpu, shape, "convolution", x!.dtype);
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const others = bias ? [taps!.handle, bias.handle] : [taps!.handle];
-    const choice = chooseConvolution(gpu, geometry), count = shape[0];
+    const choice = chooseConvolution(gpu, geometry, storageOf(x!)), count = shape[0];
     switch (choice.algorithm) {
       case "patches":
-        patchConvolution(gpu, geometry, count, x!.handle, others, y);
+        patchConvolution(gpu, geometry, count, x!.handle, others, y, x!.dtype);
         break;
       case "planes":
         planeForward(gpu, choice.plan, geometry, count, x!.handle, taps!.handle, bias?.handle ?? null, y);
@@ -61,7 +51,7 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
   },
   backward(gpu, dy, [x, taps, bias], attributes, needs) {
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
-    const count = x!.shape[0], choice = chooseConvolution(gpu, geometry);
+    const count = x!.shape[0], choice = chooseConvolution(gpu, geometry, storageOf(x!));
     const dbias = needs[2] && bias
       ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output), dy.dtype)
       : null;
@@ -81,8 +71,8 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
     }
     if (choice.algorithm === "patches") {
       return [
-        needs[0] ? patchInputGradient(gpu, geometry, count, dy.handle, taps!.handle) : null,
-        needs[1] ? patchKernelGradient(gpu, geometry, count, x!.handle, dy.handle) : null,
+        needs[0] ? patchInputGradient(gpu, geometry, count, dy.handle, taps!.handle, dy.dtype) : null,
+        needs[1] ? patchKernelGradient(gpu, geometry, count, x!.handle, dy.handle, dy.dtype) : null,
         dbias,
       ];
     }

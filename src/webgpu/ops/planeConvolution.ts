@@ -1,6 +1,6 @@
 /** Depthwise convolution of whole planes through the FFT. */
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
-import type { Kernel } from "../../../kernels/kernel.ts";
+import type { Kernel, Storage } from "../../../kernels/kernel.ts";
 import { type PlaneAxis, planeLength } from "../../../kernels/planeAxis.ts";
 import { planeConvBackward, planeConvolution, type PlanePlan } from "../../../kernels/planeConvolution.ts";
 import { fftPlan, twiddles } from "../../../kernels/planeFft.ts";
@@ -15,6 +15,8 @@ import { lineBackward, lineForward } from "./planeLines.ts";
 /** Planes whose transforms a workgroup's invocations share, for GPUs, or tiles that go line by line, for software adapters. */
 export type TransformPlan = PlanePlan | TilePlan;
 
+const STORAGE_BYTES: Readonly<Record<Storage, number>> = { f32: 4, f16: 2 };
+
 /** Workgroups that fill a large GPU about three deep, and the longest run of pairs that pays (see the kernel's header). */
 const GROUPS = 384;
 const LONGEST_RUN = 16;
@@ -22,15 +24,19 @@ const LONGEST_RUN = 16;
 const tilePlans = new Map<string, TilePlan | null>();
 
 /** `tilePlan`, remembered: layers ask for theirs at every step. */
-function tilesFor(rows: PlaneAxis, columns: PlaneAxis, bytes: number): TilePlan | null {
-  const key = [rows, columns].map((axis) => Object.values(axis).join()).join("|") + ` ${bytes}`;
+function tilesFor(rows: PlaneAxis, columns: PlaneAxis, bytes: number, storage: Storage): TilePlan | null {
+  const key = [rows, columns].map((axis) => Object.values(axis).join()).join("|") + ` ${bytes} ${storage}`;
   let plan = tilePlans.get(key);
-  if (plan === undefined) tilePlans.set(key, plan = tilePlan(rows, columns, bytes));
+  if (plan === undefined) tilePlans.set(key, plan = tilePlan(rows, columns, bytes, storage));
   return plan;
 }
 
 /** The plan of a depthwise, stride-1, undilated 2-d convolution whose planes an FFT serves, or null. */
-export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): TransformPlan | null {
+export function planePlan(
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  storage: Storage = "f32",
+): TransformPlan | null {
   const { inChannels, outChannels, groups, input, output, size, stride, padding, dilation } = geometry;
   const depthwise = inChannels === groups && outChannels === groups;
   const flat = input[0] === 1 && size[0] === 1 && padding[0] === 0;
@@ -44,15 +50,15 @@ export function planePlan(gpu: Gpu, geometry: ConvolutionGeometry): TransformPla
   const rows = axis(1), columns = axis(2);
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: invocations } =
     gpu.limits;
-  if (gpu.sharesLoads) return tilesFor(rows, columns, bytes);
+  if (gpu.sharesLoads) return tilesFor(rows, columns, bytes, storage);
   const fft = fftPlan(Math.max(planeLength(rows), planeLength(columns)), bytes, invocations);
   if (!fft) return null;
   const full = Math.max(columns.input, columns.output) === fft.L;
-  return fft.pitch === fft.L && full ? null : { rows, columns, fft }; // a tight plane needs a spare column
+  return fft.pitch === fft.L && full ? null : { rows, columns, fft, storage }; // a tight plane needs a spare column
 }
 
-const keyOf = ({ rows, columns, fft }: PlanePlan): string =>
-  [rows, columns].map((axis) => Object.values(axis).join()).join("|") + `|${fft.L} ${fft.pitch}`;
+const keyOf = ({ rows, columns, fft, storage }: PlanePlan): string =>
+  [rows, columns].map((axis) => Object.values(axis).join()).join("|") + `|${fft.L} ${fft.pitch} ${storage}`;
 
 const tableOf = (gpu: Gpu, { fft: { L } }: PlanePlan): GpuBuffer =>
   gpu.constant(`twiddles ${L}`, () => twiddles(L));
@@ -72,7 +78,8 @@ function runsOf({ count }: Slice, channels: number): { run: number; runs: number
   return { run, runs: Math.ceil(pairs / run) };
 }
 
-const planeBytes = (channels: number, extents: readonly number[]): number => 4 * channels * sizeOf(extents);
+const planeBytes = ({ storage }: PlanePlan, channels: number, extents: readonly number[]): number =>
+  STORAGE_BYTES[storage] * channels * sizeOf(extents);
 
 function transformed(
   gpu: Gpu,
@@ -117,8 +124,8 @@ export function planeForward(
     `planeConvolution ${bias !== null} ${keyOf(plan)}`,
     () => planeConvolution(plan, bias !== null),
   );
-  const from = { buffer: x, bytes: planeBytes(channels, input) };
-  const to = { buffer: y, bytes: planeBytes(channels, output) };
+  const from = { buffer: x, bytes: planeBytes(plan, channels, input) };
+  const to = { buffer: y, bytes: planeBytes(plan, channels, output) };
   transformed(gpu, plan, kernel, geometry, count, from, to, taps, bias ? [bias] : []);
 }
 
@@ -135,7 +142,7 @@ export function planeBackward(
 ): { dx: GpuBuffer | null; dtaps: GpuBuffer | null } {
   if (!("fft" in plan)) return lineBackward(gpu, plan, geometry, count, x, taps, dy, wants);
   const { groups: channels, input, output } = geometry;
-  const xBytes = planeBytes(channels, input), yBytes = planeBytes(channels, output);
+  const xBytes = planeBytes(plan, channels, input), yBytes = planeBytes(plan, channels, output);
   const dx = wants.input ? gpu.buffers.take(count * xBytes, "planeConvolution to input") : null;
   if (dx && !wants.kernel) {
     const kernel = gpu.kernel(

@@ -1,0 +1,136 @@
+/**
+ * Convolutions through transforms of whole planes and of tiles, forward and every gradient, against the float64
+ * reference, in the workgroup memory that adapters have.
+ */
+import { offsetsOf, type PlaneAxis, planeLength } from "../kernels/planeAxis.ts";
+import { tilePlan } from "../kernels/planeTiles.ts";
+import type { Shape } from "../src/spec.ts";
+import { webgpuTest } from "./adapter.ts";
+import { assert, assertClose, assertEquals } from "./assert.ts";
+import { NO_FLOAT16 } from "./support/float16.ts";
+import { type PlaneFamily, PlaneGpu, planeRunner } from "./support/plane_runner.ts";
+import { compareOp, half, type Input, runOp, uniform } from "./webgpu_compare.ts";
+
+const LITTLE = 16_384, COMMON = 32_768;
+
+/** Batch and channels, plane, size, padding, workgroup memory. */
+type Case = [[N: number, C: number], plane: Shape, size: Shape, padding: Shape, bytes: number];
+
+const axis = (plane: Shape, size: Shape, padding: Shape, a: number): PlaneAxis => ({
+  input: plane[a],
+  output: plane[a] + 2 * padding[a] - size[a] + 1,
+  size: size[a],
+  padding: padding[a],
+});
+
+Deno.test("tiles cover every plane and size, within 16 and 32 KiB", () => {
+  const planes = [[7, 7], [14, 14], [28, 28], [56, 56], [56, 31], [112, 112], [224, 224], [33, 200]];
+  for (const plane of planes) {
+    for (const S of [3, 7, 17, 23, 31, 51]) {
+      for (const pad of [0, S >> 1, S - 1]) {
+        if (plane.some((extent) => extent + 2 * pad < S)) continue;
+        const [rows, columns] = [0, 1].map((a) => axis(plane, [S, S], [pad, pad], a));
+        for (const bytes of [LITTLE, COMMON]) {
+          const what = `${plane}, ${S}, padding ${pad}, ${bytes}`;
+          const plan = tilePlan(rows, columns, bytes);
+          if (S === 51 && bytes === LITTLE) continue; // long halos: there may be none
+          assert(plan, what);
+          assert(plan.workgroupBytes <= bytes, what);
+          for (const { L, step, cut, ...rest } of [plan.rows, plan.columns]) {
+            const { low, high } = offsetsOf(rest);
+            const least = cut ? step + Math.max(0, high) + Math.max(0, -low) : planeLength(rest);
+            assert(L >= least, `${what}: ${L} of ${least}`);
+          }
+        }
+      }
+    }
+  }
+});
+
+/** Compares forward and gradients, in full and each gradient alone. */
+async function compare(family: PlaneFamily, [[N, C], plane, size, padding, bytes]: Case): Promise<PlaneGpu> {
+  const gpu = new PlaneGpu(family, bytes), runner = planeRunner(gpu);
+  const attributes = { stride: [1, 1], padding, dilation: [1, 1], groups: C };
+  const inputs = [uniform([N, C, ...plane]), uniform([C, 1, ...size])];
+  await compareOp(runner, "convolution", attributes, ...inputs, null);
+  assert([...gpu.ran].every(({ workgroupBytes }) => workgroupBytes <= bytes));
+  assertEquals(gpu.buffers.memory.buffers, 0);
+  return gpu;
+}
+
+const CASES: Record<PlaneFamily, Record<string, Case>> = {
+  lines: {
+    "odd planes, batch and channels": [[3, 3], [21, 19], [5, 9], [2, 4], LITTLE],
+    "a size larger than the plane": [[2, 2], [8, 6], [51, 31], [25, 17], LITTLE],
+    "flat planes without padding, one image": [[1, 1], [5, 40], [3, 5], [0, 0], LITTLE],
+    "tiles in both directions": [[3, 2], [35, 44], [5, 7], [2, 5], 4096],
+    "tiles of odd planes, padding beyond the kernel": [[2, 1], [37, 21], [5, 3], [7, 4], 2048],
+    "an empty batch": [[0, 2], [20, 20], [7, 7], [3, 3], LITTLE],
+  },
+  workgroup: {
+    "odd planes, batch and channels": [[3, 3], [21, 19], [5, 9], [2, 4], LITTLE],
+    "a size larger than the plane": [[2, 2], [8, 6], [51, 31], [25, 17], LITTLE],
+    "an empty batch": [[0, 2], [20, 20], [7, 7], [3, 3], LITTLE],
+  },
+};
+
+for (const family of ["lines", "workgroup"] as const) {
+  for (const [what, each] of Object.entries(CASES[family])) {
+    webgpuTest(`planes, ${family}: ${what}`, async () => {
+      await compare(family, each);
+    });
+  }
+}
+
+const HALVES: Record<PlaneFamily, Case> = {
+  lines: [[3, 2], [18, 20], [7, 5], [3, 2], COMMON],
+  workgroup: [[3, 2], [13, 12], [5, 5], [2, 3], COMMON],
+};
+for (const family of ["lines", "workgroup"] as const) {
+  Deno.test({
+    name: `planes, ${family}: float16 [webgpu]${NO_FLOAT16 ? ` (skipped: ${NO_FLOAT16})` : ""}`,
+    ignore: NO_FLOAT16 !== null,
+    fn: async () => {
+      const [[N, C], plane, size, padding, bytes] = HALVES[family];
+      const runner = planeRunner(new PlaneGpu(family, bytes));
+      const attributes = { stride: [1, 1], padding, dilation: [1, 1], groups: C };
+      const x = half(uniform([N, C, ...plane])), taps = uniform([C, 1, ...size]), bias = uniform([C]);
+      await compareOp(runner, "convolution", attributes, x, taps, bias);
+    },
+  });
+
+  webgpuTest(
+    `planes, ${family}: what is not finite stays in its image; the same sums every time`,
+    async () => {
+      const [[N, C], plane, size, padding, bytes] = HALVES[family];
+      const runner = planeRunner(new PlaneGpu(family, bytes));
+      const attributes = { stride: [1, 1], padding, dilation: [1, 1], groups: C };
+      const x = uniform([N, C, ...plane]), taps = uniform([C, 1, ...size]), pixels = plane[0] * plane[1];
+      const output = [N, C, ...[0, 1].map((a) => plane[a] + 2 * padding[a] - size[a] + 1)];
+      const results = output[2] * output[3], dy = uniform(output), needs = [true, true, false];
+      const run = (input: Input): Promise<(Float32Array | null)[]> =>
+        runOp(runner, "convolution", attributes, [input, taps, null], dy, needs);
+      const [y, dx, dk] = await run(x), again = await run(x);
+      assertEquals(again.slice(0, 3), [y, dx, dk]);
+      const data = x.data.slice();
+      data[5] = NaN; // image 0, channel 0
+      data[(2 * C + 1) * pixels + 7] = -Infinity; // image 2, channel 1
+      const spoiled = await run({ shape: x.shape, data });
+      for (let n = 0; n < N; n++) {
+        for (let c = 0; c < C; c++) {
+          const part = (values: Float32Array): Float32Array =>
+            values.subarray((n * C + c) * results, (n * C + c + 1) * results);
+          const bad = (n === 0 && c === 0) || (n === 2 && c === 1);
+          if (bad) {
+            assert(part(spoiled[0]!).every((value) => Number.isNaN(value)), `image ${n}, channel ${c}`);
+          } else assertClose(`image ${n}, channel ${c}`, part(spoiled[0]!), part(y!), 1e-5);
+        }
+      }
+      assertEquals(spoiled[1], dx);
+      assert(
+        spoiled[2]!.every((value) => Number.isNaN(value)),
+        "both channels of the kernel's gradient",
+      );
+    },
+  );
+}
