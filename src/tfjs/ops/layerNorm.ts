@@ -5,10 +5,16 @@ import { columnSum } from "../functions.ts";
 import type { TfjsOp } from "../op.ts";
 
 /** (x - mean) / √(variance + ε) and 1 / √(variance + ε), at every pixel. */
-function normalise(x: tf.Tensor, epsilon: number): { normal: tf.Tensor; scale: tf.Tensor } {
+export function normalise(x: tf.Tensor, epsilon: number): { normal: tf.Tensor; scale: tf.Tensor } {
   const centred = tf.sub(x, tf.mean(x, -1, true));
   const scale = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), epsilon));
   return { normal: tf.mul(centred, scale), scale };
+}
+
+/** The gradient to x, from that of the normal times weight. */
+export function throughNormal(g: tf.Tensor, normal: tf.Tensor, scale: tf.Tensor): tf.Tensor {
+  const along = tf.mul(normal, tf.mean(tf.mul(g, normal), -1, true));
+  return tf.mul(tf.sub(tf.sub(g, tf.mean(g, -1, true)), along), scale);
 }
 
 /**
@@ -23,13 +29,8 @@ export const layerNorm: TfjsOp<LayerNormAttributes> = {
   },
   backward(gradient, [x, weight], { epsilon }, needs) {
     const { normal, scale } = normalise(x!, epsilon);
-    const towardsX = (): tf.Tensor => {
-      const g = tf.mul(gradient, weight!);
-      const along = tf.mul(normal, tf.mean(tf.mul(g, normal), -1, true));
-      return tf.mul(tf.sub(tf.sub(g, tf.mean(g, -1, true)), along), scale);
-    };
     return [
-      needs[0] ? towardsX() : null,
+      needs[0] ? throughNormal(tf.mul(gradient, weight!), normal, scale) : null,
       needs[1] ? columnSum(tf.mul(gradient, normal)) : null,
       needs[2] ? columnSum(gradient) : null,
     ];

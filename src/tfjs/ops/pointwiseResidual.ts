@@ -34,8 +34,11 @@ export const pointwiseResidual: TfjsOp<PointwiseResidualAttributes> = {
       : [];
     let dx: tf.Tensor | null = null;
     if (needs[0]) {
-      const scaled = column ? tf.mul(weight!, column) : weight!;
-      [dx] = pointwise.backward!(g, [activated, scaled, null], {}, [true, false, false]);
+      // scale goes into what is smaller
+      const image = weight!.size > dy.size, plain = !column;
+      const from = plain || !image ? g : tf.mul(g, scale!);
+      const scaled = plain || image ? weight! : tf.mul(weight!, column);
+      [dx] = pointwise.backward!(from, [activated, scaled, null], {}, [true, false, false]);
       dx = tf.reshape(dx!, x!.shape);
       if (slope) dx = tf.mul(dx, slope);
     }
