@@ -31,6 +31,7 @@ export type { DType, DTypeName } from "./src/dtype.ts";
 export { ones, randn, type RandomOptions, tensor, type TensorOptions, uniform, zeros } from "./src/create.ts";
 export { readAll, Tensor } from "./src/tensor.ts";
 export { noGrad } from "./src/tape.ts";
+export { autotune, type AutotuneFinding, type AutotuneOptions } from "./src/autotune.ts";
 export { checkpoint } from "./src/checkpoint.ts";
 export { compile, CompiledForward, type CompileOptions } from "./src/compile.ts";
 export { keep, type Releasable, tidy } from "./src/scope.ts";

@@ -81,6 +81,24 @@ export interface Recording {
   dispose(): void;
 }
 
+/** A convolution that more than one algorithm can run. */
+export interface TunableConvolution {
+  /** Names its pass and its geometry; findings are kept under it. */
+  readonly key: string;
+}
+
+/** Finds the fastest algorithm of convolutions by timing: see `autotune`. */
+export interface ConvolutionTuner {
+  /** Names the adapter, its driver and its limits: findings hold for no other. */
+  readonly adapter: string;
+  /** The convolutions that `body` would queue; it is given an input of so many bytes, and nothing runs. */
+  collect(bytes: number, body: (input: Handle) => Handle): TunableConvolution[];
+  /** Milliseconds of one run by algorithm. */
+  measure(convolution: TunableConvolution): Promise<Record<string, number>>;
+  /** Takes this algorithm from now on, where it can run the convolution of that key. */
+  use(key: string, algorithm: string): void;
+}
+
 /** What a backend provides. */
 export interface Backend {
   readonly info: BackendInfo;
@@ -115,6 +133,8 @@ export interface Backend {
    * @param bytes of the input that `body` is given; it returns the output
    */
   record?(bytes: number, body: (input: Handle) => Handle): Recording;
+  /** Where there is a choice of algorithms. */
+  readonly tuner?: ConvolutionTuner;
   memory(): MemoryInfo;
   /** Ends the backend; its tensors can no longer be used. */
   dispose(): void;

@@ -69,7 +69,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["tensor"],
   ["create", "checkpoint"],
   ["nn"],
-  ["models", "optim", "compile"],
+  ["models", "optim", "compile", "autotune"],
   ["mod"],
   ["train"],
   ["tasks"],

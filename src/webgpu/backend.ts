@@ -3,6 +3,7 @@ import type { Backend, BackendInfo, Handle, MemoryInfo, Operand, Recording } fro
 import type { DType } from "../dtype.ts";
 import type { OpName, OpTable, UpdateName, UpdateTable } from "../ops/mod.ts";
 import { type Shape, sizeOf } from "../spec.ts";
+import { Tuner } from "./autotune.ts";
 import type { GpuBuffer } from "./buffers.ts";
 import { describe, findDevice } from "./device.ts";
 import { Gpu } from "./gpu.ts";
@@ -28,9 +29,11 @@ function isFloat16(operand: Operand | null): boolean {
 
 class WebgpuBackend implements Backend {
   readonly #gpu: Gpu;
+  readonly tuner: Tuner;
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
+    this.tuner = new Tuner(gpu);
   }
 
   get info(): BackendInfo {
@@ -93,6 +96,7 @@ class WebgpuBackend implements Backend {
     const op: GpuOp<OpTable[N]> = (ops as GpuOps)[name];
     const run = (own: Operands): GpuBuffer => op.forward(this.#gpu, own, attributes, outputShape);
     const own = inputs as Operands;
+    this.tuner.see?.(name, own, attributes, outputShape);
     return this.#gpu.buffers.undoing(() => {
       if (!own.some(isFloat16) || op.keepsFloat16?.(this.#gpu, own, attributes, "forward")) return run(own);
       const wide = this.#inFloat32(own, run);

@@ -24,22 +24,69 @@ export type ConvolutionChoice =
   | { readonly algorithm: "planes"; readonly plan: TransformPlan }
   | { readonly algorithm: "direct" };
 
-/** The fastest algorithm that can run it here, on images kept as `storage`. */
+/** Forward, or both gradients. */
+export type ConvolutionPass = "forward" | "backward";
+
+/**
+ * The fastest algorithm that can run it here, on images kept as `storage`: the one that `autotune` found, else the one that
+ * the figures above tell.
+ */
 export function chooseConvolution(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
-  storage: Storage = "f32",
+  storage: Storage,
+  pass: ConvolutionPass,
+): ConvolutionChoice {
+  const found = gpu.tuned.size > 0 ? gpu.tuned.get(tuningKey(geometry, storage, pass)) : undefined;
+  const tuned = found &&
+    convolutionCandidates(gpu, geometry, storage).find(({ algorithm }) => algorithm === found);
+  return tuned || expectedConvolution(gpu, geometry, storage);
+}
+
+function expectedConvolution(
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  storage: Storage,
 ): ConvolutionChoice {
   if (isPatchConvolution(geometry)) return { algorithm: "patches" };
   const { size, input, output } = geometry;
   const taps = size[1] * size[2], plane = Math.max(input[1], input[2], output[1], output[2]);
   if (gpu.info.software) {
-    const plan = gpu.sharesLoads ? planePlan(gpu, geometry, storage) : null;
+    const plan = transformPlan(gpu, geometry, storage);
     const wins = plan && !("fft" in plan) && lineTime(plan) < directTime(output[1] * output[2], taps);
     return wins ? { algorithm: "planes", plan } : { algorithm: "direct" };
   }
-  const plan = plane >= 15 && taps >= 49 ? planePlan(gpu, geometry, storage) : null;
+  const plan = plane >= 15 && taps >= 49 ? transformPlan(gpu, geometry, storage) : null;
   return plan ? { algorithm: "planes", plan } : { algorithm: "direct" };
+}
+
+/** Every algorithm that can run it here. */
+export function convolutionCandidates(
+  gpu: Gpu,
+  geometry: ConvolutionGeometry,
+  storage: Storage,
+): ConvolutionChoice[] {
+  const plan = transformPlan(gpu, geometry, storage);
+  return [
+    ...(isPatchConvolution(geometry) ? [{ algorithm: "patches" } as const] : []),
+    ...(plan ? [{ algorithm: "planes", plan } as const] : []),
+    { algorithm: "direct" },
+  ];
+}
+
+/** What findings are kept under. The batch is none of it: time grows with it whatever the algorithm. */
+export function tuningKey(geometry: ConvolutionGeometry, storage: Storage, pass: ConvolutionPass): string {
+  const { inChannels, outChannels, groups, input, size, stride, padding, dilation } = geometry;
+  const axes = { input, kernel: size, stride, padding, dilation };
+  const extents = Object.entries(axes).map(([name, list]) => `${name} ${list.join("x")}`);
+  return [pass, storage, `${inChannels} to ${outChannels} channels in ${groups} groups`, ...extents].join(
+    ", ",
+  );
+}
+
+/** How the transforms would run it; on software adapters they do by lines alone, see above. */
+function transformPlan(gpu: Gpu, geometry: ConvolutionGeometry, storage: Storage): TransformPlan | null {
+  return gpu.info.software && !gpu.sharesLoads ? null : planePlan(gpu, geometry, storage);
 }
 
 /** Nanoseconds of one core for a pair of planes, fitted to the figures above: what the transforms take, by lines. */

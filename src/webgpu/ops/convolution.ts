@@ -3,7 +3,6 @@ import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
 import type { ConvolutionAttributes } from "../../ops/convolution.ts";
 import { outputExtent, type Shape, sizeOf } from "../../spec.ts";
 import { chooseConvolution } from "../chooseConvolution.ts";
-import type { Gpu } from "../gpu.ts";
 import { channelSum } from "./channelSum.ts";
 import { directConvolution, directInputGradient, directKernelGradient } from "./directConvolution.ts";
 import { type GpuOp, output, storageOf } from "./op.ts";
@@ -11,7 +10,7 @@ import { patchConvolution, patchInputGradient, patchKernelGradient } from "./pat
 import { planeBackward, planeForward } from "./planeConvolution.ts";
 
 /** Lists get three spatial axes: missing ones are leading axes of one cell. */
-function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes): ConvolutionGeometry {
+export function geometryOf(x: Shape, kernel: Shape, attributes: ConvolutionAttributes): ConvolutionGeometry {
   const fill = (list: Shape, value: number): number[] => [...new Array(3 - list.length).fill(value), ...list];
   const input = fill(x.slice(2), 1), size = fill(kernel.slice(2), 1);
   const stride = fill(attributes.stride, 1), padding = fill(attributes.padding, 0);
@@ -36,7 +35,7 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
     const y = output(gpu, shape, "convolution", x!.dtype);
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
     const others = bias ? [taps!.handle, bias.handle] : [taps!.handle];
-    const choice = chooseConvolution(gpu, geometry, storageOf(x!)), count = shape[0];
+    const choice = chooseConvolution(gpu, geometry, storageOf(x!), "forward"), count = shape[0];
     switch (choice.algorithm) {
       case "patches":
         patchConvolution(gpu, geometry, count, x!.handle, others, y, x!.dtype);
@@ -51,7 +50,7 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
   },
   backward(gpu, dy, [x, taps, bias], attributes, needs) {
     const geometry = geometryOf(x!.shape, taps!.shape, attributes);
-    const count = x!.shape[0], choice = chooseConvolution(gpu, geometry, storageOf(x!));
+    const count = x!.shape[0], choice = chooseConvolution(gpu, geometry, storageOf(x!), "backward");
     const dbias = needs[2] && bias
       ? channelSum(gpu, dy.handle, null, count, geometry.outChannels, sizeOf(geometry.output), dy.dtype)
       : null;
