@@ -103,7 +103,9 @@ let line${k} = pixelRow${k} * ${per}u; let row${k} = pixelRow${k} < ${this.#heig
 
   #wide(values: readonly string[]): string {
     const { fold, storage } = { fold: this.#fold, storage: this.#storage };
-    return fold === 1 ? `${storage}(${values[0]})` : `vec${fold}<${storage}>(${values.join(", ")})`;
+    return fold === 1
+      ? `${storage}(${values[0]})`
+      : `vec${fold}<${storage}>(vec${fold}f(${values.join(", ")}))`;
   }
 
   /** Loads, transforms and stores all rows of a tile; declares `bad0` and `bad1`: whether an image has values that are not finite. */

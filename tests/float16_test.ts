@@ -55,6 +55,13 @@ for (const op of OPS) {
   });
 }
 
+float16Test("float16: planes through the FFT, a pair and one left over, and their gradients", async () => {
+  const attributes = { stride: [1, 1], padding: [8, 8], dilation: [1, 1], groups: 2 };
+  const x = half(uniform([3, 2, 50, 56])); // rows of whole groups of four elements
+  const inputs = [x, uniform([2, 1, 17, 17], -0.1, 0.1), uniform([2])];
+  await compareOp(currentBackend("test"), "convolution", attributes, ...inputs);
+});
+
 float16Test("float16: there and back, odd lengths, gradients of either dtype", async () => {
   for (const length of [1, 2, 3, 5, 127, 129, 1001]) {
     const { data } = half(uniform([length]));
