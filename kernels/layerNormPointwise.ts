@@ -6,6 +6,9 @@
  *   and normBias are in weight and bias already (`foldNorm`), so that what is left to do with x as it is loaded is exact
  *   and costs two operations: no element is written that is not the result. Without statistics x is taken as it is:
  *   normalised by layerNorm where the image is smaller than the weight, and folding would cost more than it saves.
+ *   Software adapter, processor ms against layerNorm, pointwise and gelu one after another: 96 → 384 channels, 56x56, batch 1
+ *   21.9 and 24.6, batch 2 41.8 and 47.7; 192 → 768, 28x28, batch 2 37.5 and 40.2. A block's training step, all of it: 96
+ *   channels, 56x56 166 and 172; 384, 14x14 139 and 156; 32, 7x7, batch 50 22.0 and 23.1.
  * `foldNorm`: folded[m, c] = weight[m, c] normWeight[c], foldedBias[m] = bias[m] + sum over c of weight[m, c] normBias[c].
  *   One workgroup a row m: weight, normWeight, normBias, bias (optional), folded, foldedBias, parameters { channels }.
  *

@@ -3,12 +3,16 @@
  * f nothing or gelu; without scale or keep these are 1.
  *
  * `pointwiseResidual`, a gemm as in pointwise: bindings x, weight, bias, scale, shortcut, keep, y (those that there are);
- *   `first` is the sample of all that x begins with. f
- *   is applied as x is loaded: its result is neither written nor kept.
+ *   `first` is the sample of all that x begins with. f is applied as x is loaded: its result is neither written nor kept.
+ *   Software adapter, processor ms against gelu in a dispatch before (forward, gelu and all): 128 → 32 channels, 7x7, batch
+ *   50 1.9 and 2.9; 384 → 96, 56x56 18.7 and 18.4; 1536 → 384, 14x14 23.6 and 19.3, where gelu is computed 24 times.
  * `pointwiseResidualBackwardInput`: dx[n, c, p] = f'(x) sum over m of weight[m, c] g[n, m, p], g = keep scale dy; the
  *   scale is in weight or in g already (`scaleRows`). Bindings: g, weight, x, dx, activated. Where f is gelu, f(x) is
  *   written to `activated` along with dx: the gradient of weight needs it next, and f'(x) has most of it. That is one
  *   write of C elements a pixel; applied on loading, once per block of rows, gelu would be computed up to C / 384 times.
+ *   On software adapters `pointwiseResidualSlope` does so after the product. Forward and backward, processor ms, 128
+ *   channels, 7x7, batch 50: 8.5 against 9.0 with the slope as epilogue, of which the code then has 128 copies; 384, 56x56:
+ *   56.5 and 60.0; 1536, 14x14: 66.2 and 61.5.
  *
  * The other gradients, with g = keep dy, T[m, c] = sum over n, p of g[n, m, p] f(x)[n, c, p] and t[m] = sum over n, p of g:
  *   dweight = scale T,  dbias = scale t,  dscale[m] = sum over c of weight[m, c] T[m, c] + bias[m] t[m]
