@@ -42,6 +42,17 @@ export interface Epilogue {
   store(value: string, rowSlot: string, columnSlot: string): string;
 }
 
+/**
+ * Columns come in lines of `line` (u32), depth in runs of `run`, and within both B[k, j + 1] = B[k + 1, j]: a window that slides
+ * over an image. Register plans that slide load one column a step in place of all of theirs.
+ */
+export interface Sliding {
+  readonly line: string;
+  readonly run: number;
+  /** As `value` of B, at `shift` columns after the one that `setup` was given; within the line, or for a result that is not stored. */
+  value(slot: string, depth: string, shift: number): string;
+}
+
 /** A buffer that is bound, as for `bindings`. */
 export type Binding = [name: string, type: string, access: "read" | "read_write"];
 
@@ -65,6 +76,8 @@ export interface Gemm {
   readonly a: Operand;
   readonly b: Operand;
   readonly epilogue: Epilogue;
+  /** Where B repeats itself; products without it have plans that do not slide. */
+  readonly sliding?: Sliding;
   /**
    * Statements that store `value`, the sum over k of A[row, k]: once for every row, beside what the epilogue stores. A's
    * neighbours must lie along depth, and must not need finishing.
@@ -80,10 +93,20 @@ export function blockOf(plan: GemmPlan): readonly [rows: number, columns: number
   return plan.mapping === "tile" ? [plan.rows, plan.columns] : [plan.rows, plan.columns * plan.workgroupSize];
 }
 
-/** Workgroups of a product: dispatch over them, spread over x and y, by slices (z). */
-export function gemmGroups(plan: GemmPlan, rows: number, columns: number, groups = 1): number {
-  const block = blockOf(plan);
-  return groups * Math.ceil(rows / block[0]) * Math.ceil(columns / block[1]);
+/**
+ * Workgroups of a product: dispatch over them, spread over x and y, by slices (z).
+ * @param line columns in a line, for plans that slide
+ */
+export function gemmGroups(
+  plan: GemmPlan,
+  rows: number,
+  columns: number,
+  groups = 1,
+  line = columns,
+): number {
+  const block = blockOf(plan), slides = plan.mapping === "registers" && plan.slides;
+  const taken = slides ? Math.ceil(columns / line) * Math.ceil(line / plan.columns) * plan.columns : columns;
+  return groups * Math.ceil(rows / block[0]) * Math.ceil(taken / block[1]);
 }
 
 /** The kernel. */
@@ -102,13 +125,20 @@ let rowBlocks = (${product.rows} + ${rows - 1}u) / ${rows}u;
 let block = g.y * groups.x + g.x;
 let columnBlock = block / (rowBlocks * ${groups}u);
 let firstColumn = columnBlock * ${columns}u;
-if (firstColumn >= ${product.columns}) { return; }
+if (${beyond(product, plan)}) { return; }
 let group = block / rowBlocks % ${groups}u; let firstRow = block % rowBlocks * ${rows}u;
 let first = ${product.depth.first}; let end = ${product.depth.end};
 ${body.code}
 }`;
   const { label } = product, { workgroupSize, workgroupBytes } = body;
   return { label, workgroupSize, workgroupBytes, code };
+}
+
+/** Whether the workgroup has no columns. Where lines are cut into strips, `firstColumn` counts the strips' columns, real or not. */
+function beyond(product: Gemm, plan: GemmPlan): string {
+  if (plan.mapping === "tile" || !plan.slides) return `firstColumn >= ${product.columns}`;
+  const strips = `((${product.sliding!.line} + ${plan.columns - 1}u) / ${plan.columns}u)`;
+  return `firstColumn / ${plan.columns}u / ${strips} * ${product.sliding!.line} >= ${product.columns}`;
 }
 
 /** What a mapping contributes to a kernel. */

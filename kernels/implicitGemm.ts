@@ -8,7 +8,7 @@
  * Bindings: x, kernel, bias (optional), y, parameters { columns (n and q together) }.
  */
 import type { ConvolutionGeometry } from "./convolution.ts";
-import { type Binding, gemm, type GemmPlan, type Operand } from "./gemm.ts";
+import { type Binding, gemm, type GemmPlan, type Operand, type Sliding } from "./gemm.ts";
 import { arrayOfWidth, imageEpilogue, matrixOperand } from "./gemmOperands.ts";
 import { arrayOf, type Kernel, load, type Storage } from "./kernel.ts";
 import { edgesOf, widthFor } from "./pointwise.ts";
@@ -95,6 +95,21 @@ export function vectorCode(list: readonly number[]): string {
   return `vec3i(${list.join(", ")})`;
 }
 
+/** Whether the next window along the last axis meets with a tap what this one meets with the next. */
+export function slidesAlong({ stride, dilation }: ConvolutionGeometry): boolean {
+  return stride[2] === dilation[2];
+}
+
+/** How windows `step` cells apart slide along the last axis, by the function `element(base, origin, k)`. */
+export function windowSliding(line: string, run: number, step = 1): Sliding {
+  return {
+    line,
+    run,
+    value: (slot, k, shift) =>
+      `element(${slot}Base + ${step * shift}, ${slot}Origin + vec3i(0, 0, ${step * shift}), ${k})`,
+  };
+}
+
 /** An operand whose own axis begins at `first` (u32). */
 export function shifted(operand: Operand, first: string): Operand {
   return { ...operand, setup: (slot, own) => operand.setup(slot, `(${first} + ${own})`) };
@@ -150,6 +165,7 @@ return gather(base, origin, i32(k / ${taps}u * ${inputCells}u) + ${cellCode("ste
       `group * ${J}u`,
     ),
     b: patch,
+    ...slidesAlong(geometry) ? { sliding: windowSliding(`${output[2]}u`, size[2], stride[2]) } : {},
     epilogue: channelEpilogue(`group * ${J}u`, O, outputCells, yWidth, storage, bias),
   }, plan);
 }

@@ -13,7 +13,7 @@
 import type { ConvolutionGeometry } from "./convolution.ts";
 import { gemm, type GemmPlan, type Operand } from "./gemm.ts";
 import { arrayOfWidth, storeWidth } from "./gemmOperands.ts";
-import { cellCode, gatherCode, groupExtents, splitCode, vectorCode } from "./implicitGemm.ts";
+import { cellCode, gatherCode, groupExtents, splitCode, vectorCode, windowSliding } from "./implicitGemm.ts";
 import { arrayOf, type Kernel, type Storage } from "./kernel.ts";
 import { edgesOf, widthFor } from "./pointwise.ts";
 
@@ -130,16 +130,17 @@ let ${slot}Base = i32((${column} / ${slot}Cells * ${O}u + group * ${J}u) * ${out
       originX: "i32",
     },
     declarations: `${gatherCode("dy", storage, output, [true, true, true])}
+// u, backwards along the last axis, where dy then slides forwards
+fn cell(k: u32) -> vec3u {
+let u = ${splitCode(`(k % ${used}u)`, window)};
+return vec3u(u.xy, ${window[2] - 1}u - u.z);
+}
 fn element(base: i32, origin: vec3i, k: u32) -> f32 {
-let u = k % ${used}u; let step = vec3i(${splitCode("u", window)}) * ${
-      vectorCode(dilation.map((d, a) => -d / shared[a]))
-    };
+let step = vec3i(cell(k)) * ${vectorCode(dilation.map((d, a) => -d / shared[a]))};
 return gather(base, origin, i32(k / ${used}u * ${outputCells}u) + ${cellCode("step", output)}, step);
 }
 fn tapAt(k: u32) -> u32 {
-let u = ${splitCode(`(k % ${used}u)`, window)} * vec3u(${
-      stride.map((s, a) => `${s / shared[a]}u`).join(", ")
-    });
+let u = cell(k) * vec3u(${stride.map((s, a) => `${s / shared[a]}u`).join(", ")});
 return k / ${used}u * ${I * taps}u + ${cellNumber("u", size)};
 }`,
     rows: `${I}u`,
@@ -150,6 +151,7 @@ return k / ${used}u * ${I * taps}u + ${cellNumber("u", size)};
     edges: { ...edgesOf(plan, I, depth), ...met === 0 ? { depth: true } : {} },
     a: kernel,
     b: gradient,
+    ...dilation[2] === shared[2] ? { sliding: windowSliding("parameters.extentX", window[2]) } : {},
     epilogue: {
       width,
       columns: (slot, column) =>

@@ -14,8 +14,10 @@ import {
   groupExtents,
   leaves,
   shifted,
+  slidesAlong,
   splitCode,
   vectorCode,
+  windowSliding,
 } from "./implicitGemm.ts";
 import { arrayOf, type Kernel, type Storage } from "./kernel.ts";
 import { edgesOf, widthFor } from "./pointwise.ts";
@@ -64,6 +66,7 @@ return gather(base, origin, i32(k / ${outputCells}u * ${C * inputCells}u) + ${ce
       `group * ${J}u`,
     ),
     b: patch,
+    ...slidesAlong(geometry) ? { sliding: windowSliding(`${size[2]}u`, output[2], stride[2]) } : {},
     epilogue: {
       width: 1,
       columns: (slot, column) => `let ${slot}Index = ${column};`,

@@ -26,15 +26,47 @@ function tileFor(rows: number, columns: number, groups: number): GemmPlan {
 export function gemmPlan(gpu: Gpu, rows: number, columns: number, groups = 1): GemmPlan {
   if (!gpu.info.software) return tileFor(rows, columns, groups);
   const broadcast = gpu.sharesLoads;
-  const [usual, most] = broadcast ? [32, 40] : [8, 8];
+  // no more than there are; few rows leave registers for twice as many (64 → 16, 128 x 14²: 5.8 ms in place of 7.6)
+  const most = broadcast && rows <= 16 ? 16 : 8;
+  const each = [1, 2, 4, 8].find((each) => each * 8 >= columns) ?? most;
   return {
     mapping: "registers",
-    rows: rows <= most ? rows : usual,
-    // no more than there are; few rows leave registers for twice as many (64 → 16, 128 x 14²: 5.8 ms in place of 7.6)
-    columns: [1, 2, 4, 8].find((each) => each * 8 >= columns) ?? (broadcast && rows <= 16 ? 16 : 8),
+    rows: rowsEach(rows, broadcast),
+    columns: each,
     workgroupSize: 8,
     broadcast,
   };
+}
+
+/** As `gemmPlan`, for a product that slides along lines of this many columns. */
+export function slidingPlan(
+  gpu: Gpu,
+  rows: number,
+  columns: number,
+  groups: number,
+  line: number,
+): GemmPlan {
+  if (!gpu.info.software) return tileFor(rows, columns, groups);
+  const broadcast = gpu.sharesLoads;
+  // columns computed, those beyond the line included, and the loads that a strip costs besides
+  const cost = (each: number): number => Math.ceil(line / each) * (each + 2);
+  const widths = (rows <= 16 ? [16, 14, 12, 10, 9, 8, 7, 6, 5, 4] : [10, 9, 8, 7, 6, 5, 4]).filter((each) =>
+    each <= line
+  );
+  const each = widths.reduce((best, each) => cost(each) < cost(best) ? each : best, widths[0] ?? line);
+  return {
+    mapping: "registers",
+    rows: rowsEach(rows, broadcast),
+    columns: each,
+    workgroupSize: 8,
+    broadcast,
+    slides: true,
+  };
+}
+
+function rowsEach(rows: number, broadcast: boolean): number {
+  const [usual, most] = broadcast ? [32, 40] : [8, 8];
+  return rows <= most ? rows : usual;
 }
 
 /** Records a product; `words` fill the parameters. */
@@ -48,11 +80,13 @@ export function dispatchGemm(
     readonly columns: number;
     readonly groups?: number;
     readonly slices?: number;
+    /** Columns in a line, for plans that slide. */
+    readonly line?: number;
   },
   words: readonly Word[],
 ): void {
-  const { rows, columns, groups = 1, slices = 1 } = extents;
-  const [x, y] = flatGroups(gemmGroups(plan, rows, columns, groups), gpu.limits);
+  const { rows, columns, groups = 1, slices = 1, line } = extents;
+  const [x, y] = flatGroups(gemmGroups(plan, rows, columns, groups, line), gpu.limits);
   gpu.dispatch(kernel, views, [x, y, slices], words);
 }
 
@@ -68,6 +102,9 @@ export interface SlicedGemm {
   readonly rows: number;
   readonly columns: number;
   readonly groups?: number;
+  /** Columns in a line, and what the slices of a plan that slides are multiples of. */
+  readonly line?: number;
+  readonly unit?: number;
   /** Elements of a slice beyond rows x columns of each group. Default 0. */
   readonly more?: number;
   /** Parameters of a run of `count` items; `run` and `slice` follow them. */
@@ -82,15 +119,16 @@ const STEP = 48;
 
 /** Runs the slices and adds them up; the result is a new buffer. */
 export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
-  const { kernel, plan, batched, count, pixels, rows, columns, groups = 1, more = 0 } = product;
+  const { kernel, plan, batched, count, pixels, rows, columns, groups = 1, line, more = 0 } = product;
   const elements = groups * rows * columns + more;
   const out = gpu.buffers.take(4 * elements, kernel.label);
-  const blocks = gemmGroups(plan, rows, columns, groups);
+  const blocks = gemmGroups(plan, rows, columns, groups, line);
+  const step = plan.mapping === "registers" && plan.slides ? product.unit! : STEP;
   const wanted = Math.max(1, Math.round((gpu.info.software ? BUSY.software : BUSY.gpu) / blocks));
   const runs = batchSlices(count, batched.map(({ itemBytes }) => itemBytes), gpu.limits).map((slice) => {
     const depth = slice.count * pixels;
     // whole steps of any plan, and enough of them that the sum of the slices costs little
-    const run = Math.max(5 * STEP, Math.ceil(depth / wanted / STEP) * STEP);
+    const run = Math.max(Math.ceil(240 / step), Math.ceil(depth / wanted / step)) * step;
     return { slice, run, slices: Math.ceil(depth / run) };
   });
   const total = runs.reduce((sum, { slices }) => sum + slices, 0);
@@ -98,7 +136,7 @@ export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
   let first = 0;
   for (const { slice, run, slices } of runs) {
     const views = batched.map(({ buffer, itemBytes }) => part(buffer, slice.first, slice.count, itemBytes));
-    dispatchGemm(gpu, kernel, plan, [...views, partial], { rows, columns, groups, slices }, [
+    dispatchGemm(gpu, kernel, plan, [...views, partial], { rows, columns, groups, slices, line }, [
       ...product.words(slice.count),
       run,
       first,

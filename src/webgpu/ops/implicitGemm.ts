@@ -1,6 +1,7 @@
 /** Dense and grouped convolutions on WebGPU as products over patches that are never written. */
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
-import { groupExtents, implicitGemm } from "../../../kernels/implicitGemm.ts";
+import { groupExtents, implicitGemm, slidesAlong } from "../../../kernels/implicitGemm.ts";
+import type { GemmPlan } from "../../../kernels/gemm.ts";
 import {
   implicitGemmBackwardInput,
   type Phase,
@@ -13,13 +14,27 @@ import { sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices } from "../limits.ts";
-import { dispatchGemm, gemmPlan, sumOfSlices } from "./gemm.ts";
+import { dispatchGemm, gemmPlan, slidingPlan, sumOfSlices } from "./gemm.ts";
 import { bytesOf, storageOf } from "./op.ts";
 
 /** Bytes of an image of the input and of the output. */
 function imageBytes(geometry: ConvolutionGeometry, dtype: DType): [input: number, output: number] {
   const { inputCells, outputCells } = groupExtents(geometry), bytes = bytesOf({ dtype });
   return [bytes * geometry.inChannels * inputCells, bytes * geometry.outChannels * outputCells];
+}
+
+/** A plan that slides where more than one tap follows on another along a line. */
+function planFor(
+  gpu: Gpu,
+  rows: number,
+  columns: number,
+  groups: number,
+  run: number,
+  line: number,
+): GemmPlan {
+  return run > 1 && line > 1
+    ? slidingPlan(gpu, rows, columns, groups, line)
+    : gemmPlan(gpu, rows, columns, groups);
 }
 
 /**
@@ -37,7 +52,8 @@ export function implicitForward(
   dtype: DType = "float32",
 ): void {
   const { groups } = geometry, { J: rows, outputCells } = groupExtents(geometry);
-  const plan = gemmPlan(gpu, rows, count * outputCells, groups);
+  const line = slidesAlong(geometry) ? geometry.output[2] : 1;
+  const plan = planFor(gpu, rows, count * outputCells, groups, geometry.size[2], line);
   const options = { bias: others.length > 1, storage: storageOf({ dtype }) };
   const kernel = gpu.kernel(
     `implicitGemm ${JSON.stringify([geometry, options, plan])}`,
@@ -51,7 +67,7 @@ export function implicitForward(
       part(y, slice.first, slice.count, outputBytes),
     ];
     const columns = slice.count * outputCells;
-    dispatchGemm(gpu, kernel, plan, views, { rows, columns, groups }, [columns]);
+    dispatchGemm(gpu, kernel, plan, views, { rows, columns, groups, line }, [columns]);
   }
 }
 
@@ -68,8 +84,10 @@ export function implicitInputGradient(
   const [inputBytes, outputBytes] = imageBytes(geometry, dtype);
   const storage = storageOf({ dtype });
   const dx = gpu.buffers.take(count * inputBytes, "implicitGemmBackwardInput");
+  const slides = geometry.stride[2] % geometry.dilation[2] === 0;
   const run = (phase: Phase): void => {
-    const cells = sizeOf(phase.extents), plan = gemmPlan(gpu, rows, count * cells, groups);
+    const cells = sizeOf(phase.extents), line = slides ? phase.extents[2] : 1;
+    const plan = planFor(gpu, rows, count * cells, groups, phase.counts[2], line);
     const kernel = gpu.kernel(
       `implicitGemmBackwardInput ${JSON.stringify([geometry, phase.counts, plan, storage])}`,
       () => implicitGemmBackwardInput(geometry, phase.counts, plan, storage),
@@ -81,7 +99,7 @@ export function implicitInputGradient(
         part(dx, slice.first, slice.count, inputBytes),
       ];
       const columns = slice.count * cells;
-      dispatchGemm(gpu, kernel, plan, views, { rows, columns, groups }, phaseWords(phase, columns));
+      dispatchGemm(gpu, kernel, plan, views, { rows, columns, groups, line }, phaseWords(phase, columns));
     }
   };
   phasesOf(geometry).forEach(run);
@@ -98,7 +116,8 @@ export function implicitKernelGradient(
   dtype: DType = "float32",
 ): GpuBuffer {
   const { groups } = geometry, { I, J: rows, taps, outputCells } = groupExtents(geometry);
-  const columns = I * taps, plan = gemmPlan(gpu, rows, columns, groups);
+  const columns = I * taps, line = slidesAlong(geometry) ? geometry.size[2] : 1;
+  const plan = planFor(gpu, rows, columns, groups, geometry.output[2], line);
   const [inputBytes, outputBytes] = imageBytes(geometry, dtype), storage = storageOf({ dtype });
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(
@@ -112,6 +131,8 @@ export function implicitKernelGradient(
     rows,
     columns,
     groups,
+    line,
+    unit: geometry.output[2],
     words: (items) => [items * outputCells],
   });
 }
