@@ -6,6 +6,7 @@ import { writePth, writeSafetensors } from "../src/io/mod.ts";
 import { ConvNeXt, type ConvNeXtOptions } from "../src/models/mod.ts";
 import type { StateDict } from "../src/nn/mod.ts";
 import { classifyCommand, describeEvaluation } from "../src/tasks/classify.ts";
+import { preprocess } from "../src/data/photos/preprocess.ts";
 import { predict, topClasses } from "../src/tasks/classify/predict.ts";
 import { PUBLISHED, whereWeightsAre } from "../src/tasks/classify/published.ts";
 import { formOf, loadModel, readWeights } from "../src/tasks/classify/weights.ts";
@@ -171,7 +172,9 @@ Deno.test("classify: the whole command line, on images and on a labelled folder"
     const model = new ConvNeXt(SMALL);
     const pictures = [1, 2, 3, 4, 5, 6].map((seed) => ({ name: `${seed}.png`, bytes: stripes(seed) }));
     const photos = await Promise.all(pictures.map(({ name, bytes }) => decodePhoto(bytes, name)));
-    const expected = (await predict(model, photos, 32)).map((logits) => topClasses(logits, 3));
+    const expected = (await predict(model, photos.map((photo) => preprocess(photo, 32)), 32)).map((logits) =>
+      topClasses(logits, 3)
+    );
     const weights = `${directory}/weights.pth`;
     await Deno.writeFile(weights, writePth(await model.stateDict({ layout: "torch" }), { key: "model" }));
     await Deno.writeTextFile(`${directory}/names.txt`, "cat, tom\ndog\nfish\n");
@@ -234,6 +237,8 @@ Deno.test("classify: the whole command line, on images and on a labelled folder"
       ...common,
       "--batch",
       "2",
+      "--threads",
+      "2",
       "--backend",
       "reference",
     );
@@ -245,6 +250,11 @@ Deno.test("classify: the whole command line, on images and on a labelled folder"
       folder.stdout,
       /top-1 accuracy 83\.33 %, top-5 accuracy 100\.00 % on 6 images \([\d.e+]+ images\/s, /,
     );
+
+    const alone = await classify("--folder", `${directory}/val`, ...common, "--threads", "0", "--json");
+    assertEquals(alone.status, 0, alone.stderr);
+    const judged = JSON.parse(alone.stdout);
+    assertEquals([judged.images, judged.top1, judged.top5, judged.unreadable.length], [6, 5 / 6, 1, 1]);
 
     const mistakes: [args: string[], status: number, message: string][] = [
       [[], 2, "https://zenodo.org/record/7112021/files/convnext_dcls_tiny_1k_224_ema.pth"],

@@ -6,6 +6,7 @@
 import { type BackendInfo, init } from "../backend.ts";
 import { type ClassNames, imagenetNames, parseClassNames } from "../data/photos/class_names.ts";
 import { decodePhoto } from "../data/photos/decode.ts";
+import { preprocess } from "../data/photos/preprocess.ts";
 import { modelName, MODELS } from "../models/mod.ts";
 import {
   type CommandValues,
@@ -66,6 +67,14 @@ const options = [
     description: "Side of the square that the network sees.",
   },
   { name: "batch", type: "integer", min: 1, max: 1024, default: 32, description: "Images at once." },
+  {
+    name: "threads",
+    type: "integer",
+    min: 0,
+    max: 64,
+    defaultText: "one less than there are cores, at most 16",
+    description: "Threads that decode the images of a folder.",
+  },
   backendOption,
   {
     name: "key",
@@ -164,14 +173,15 @@ async function nameImages(
     const read = [];
     for (const path of files.slice(begin, begin + batch)) {
       try {
-        read.push({ path, photo: await decodePhoto(await readInput(path, Deno.readFile), path) });
+        const photo = await decodePhoto(await readInput(path, Deno.readFile), path);
+        read.push({ path, input: preprocess(photo, size) });
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
         unreadable.push({ path, reason: (error as Error).message });
       }
     }
     if (read.length === 0) continue;
-    const logits = await predict(loaded.model, read.map(({ photo }) => photo), size);
+    const logits = await predict(loaded.model, read.map(({ input }) => input), size);
     read.forEach(({ path }, i) => {
       const found = topClasses(logits[i], top)
         .map(({ index, probability }) => ({ index, name: names?.names[index] ?? null, probability }));
@@ -211,7 +221,7 @@ async function judgeFolder(
   loaded: LoadedModel,
   names: ClassNames | null,
   info: BackendInfo,
-  { size, batch, json }: Values,
+  { size, batch, threads, json }: Values,
 ): Promise<number> {
   const { model } = loaded;
   const files = await readInput(
@@ -226,6 +236,7 @@ async function judgeFolder(
     found = await evaluate(model, files, {
       batch,
       size,
+      threads: threads ?? Math.min(16, navigator.hardwareConcurrency - 1),
       report: ({ images, top1, unreadable, imagesPerSecond }) =>
         progress?.update({ step: images + unreadable, epoch: 1, accuracy: top1 / images, imagesPerSecond }),
       reportUnreadable: ({ reason }) => progress?.log(reason),

@@ -52,13 +52,13 @@ export function evaluationGeometry(width: number, height: number, size: number):
 /**
  * An image as the network takes it.
  * @param size side of the square, in pixels. Default 224
- * @param out where to write `3 * size * size` values. Default: a new array
  * @returns `[3, size, size]`, row-major
  */
-export function preprocess(photo: Photo, size = 224, out = new Float32Array(3 * size * size)): Float32Array {
+export function preprocess(photo: Photo, size = 224): Float32Array<ArrayBuffer> {
   const { width, height, window } = evaluationGeometry(photo.width, photo.height, size);
   const { data } = resizeBicubic(photo, width, height, window);
   const plane = size * size;
+  const out = new Float32Array(3 * plane);
   for (let c = 0; c < 3; c++) {
     for (let i = 0; i < plane; i++) {
       out[c * plane + i] = (data[3 * i + c] / 255 - IMAGENET_MEAN[c]) / IMAGENET_STD[c];

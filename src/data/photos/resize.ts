@@ -96,34 +96,34 @@ export function resizeBicubic(photo: Photo, width: number, height: number, windo
   const end = rows.first[part.height - 1] + rows.count[part.height - 1];
   const half = 1 << (PRECISION - 1);
   const { data } = photo;
-  const narrow = new Uint8Array((end - begin) * part.width * 3);
+  const rowLength = 3 * part.width;
+  const narrow = new Uint8Array((end - begin) * rowLength);
+  const { first, count, weights } = columns;
   for (let y = begin, to = 0; y < end; y++) {
     for (let x = 0; x < part.width; x++, to += 3) {
       let red = half, green = half, blue = half;
-      let from = 3 * (y * photo.width + columns.first[x]);
-      const weight = x * columns.width;
-      for (let k = 0; k < columns.count[x]; k++, from += 3) {
-        const w = columns.weights[weight + k];
-        red += data[from] * w;
-        green += data[from + 1] * w;
-        blue += data[from + 2] * w;
+      let from = 3 * (y * photo.width + first[x]);
+      for (let k = x * columns.width, last = k + count[x]; k < last; k++, from += 3) {
+        const weight = weights[k];
+        red += data[from] * weight;
+        green += data[from + 1] * weight;
+        blue += data[from + 2] * weight;
       }
       narrow[to] = clip(red);
       narrow[to + 1] = clip(green);
       narrow[to + 2] = clip(blue);
     }
   }
-  const out = new Uint8Array(part.height * part.width * 3);
-  const rowLength = 3 * part.width;
-  for (let y = 0, to = 0; y < part.height; y++) {
-    const top = (rows.first[y] - begin) * rowLength;
-    for (let x = 0; x < rowLength; x++, to++) {
-      let sum = half;
-      for (let k = 0; k < rows.count[y]; k++) {
-        sum += narrow[top + k * rowLength + x] * rows.weights[y * rows.width + k];
-      }
-      out[to] = clip(sum);
+  const out = new Uint8Array(part.height * rowLength);
+  const sums = new Int32Array(rowLength);
+  for (let y = 0; y < part.height; y++) {
+    sums.fill(half);
+    for (let k = 0; k < rows.count[y]; k++) {
+      const weight = rows.weights[y * rows.width + k];
+      const from = (rows.first[y] - begin + k) * rowLength;
+      for (let x = 0; x < rowLength; x++) sums[x] += narrow[from + x] * weight;
     }
+    for (let x = 0; x < rowLength; x++) out[y * rowLength + x] = clip(sums[x]);
   }
   return { width: part.width, height: part.height, data: out };
 }

@@ -1,9 +1,8 @@
 /** A model judged on labelled images: how often it is right, and how fast. */
-import { decodePhoto } from "../../data/photos/decode.ts";
-import type { Photo } from "../../data/photos/photo.ts";
 import type { ConvNeXt } from "../../models/mod.ts";
 import type { LabelledFile } from "./folder.ts";
 import { predict, topClasses } from "./predict.ts";
+import { createPreparer } from "./prepare.ts";
 
 /** An image that could not be judged. */
 export interface Unreadable {
@@ -32,6 +31,8 @@ export interface EvaluateOptions {
   readonly batch: number;
   /** Side of the square that the network sees. */
   readonly size: number;
+  /** Threads that read and decode; 0 for none beside this one. */
+  readonly threads: number;
   /** Called after each batch. */
   readonly report?: (done: Omit<Evaluation, "unreadable"> & { unreadable: number }) => void;
   /** Called for each image that cannot be read. */
@@ -40,13 +41,18 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Judges a model. While the device works on a batch, the next one is read and decoded. */
+/** An image on its way. */
+interface Prepared extends LabelledFile {
+  readonly values: Promise<Float32Array>;
+}
+
+/** Judges a model. While the device works on a batch, the next two are read and decoded. */
 export async function evaluate(
   model: ConvNeXt,
   files: readonly LabelledFile[],
   options: EvaluateOptions,
 ): Promise<Evaluation> {
-  const { batch, size, report, reportUnreadable, signal } = options;
+  const { batch, size, threads, report, reportUnreadable, signal } = options;
   const started = performance.now();
   const unreadable: Unreadable[] = [];
   let [images, top1, top5] = [0, 0, 0];
@@ -72,27 +78,39 @@ export async function evaluate(
     first ??= { time: performance.now(), images };
     report?.({ ...result(), unreadable: unreadable.length });
   };
-  for (let begin = 0; begin < files.length; begin += batch) {
-    signal?.throwIfAborted();
-    const photos: Photo[] = [], labels: number[] = [];
-    for (const { path, label } of files.slice(begin, begin + batch)) {
-      try {
-        // As the usual evaluation has it: pixels as they are stored, whatever EXIF says.
-        photos.push(await decodePhoto(await Deno.readFile(path), path, { orient: false }));
-        labels.push(label);
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        unreadable.push({ path, reason });
-        reportUnreadable?.({ path, reason });
+  const preparer = createPreparer(size, threads);
+  const prepare = (begin: number): Prepared[] =>
+    files.slice(begin, begin + batch).map(({ path, label }) => {
+      const values = preparer.prepare(path);
+      values.catch(() => {}); // looked at only when its batch has its turn
+      return { path, label, values };
+    });
+  try {
+    for (let begin = 0, next = prepare(0); begin < files.length; begin += batch) {
+      signal?.throwIfAborted();
+      const current = next;
+      next = prepare(begin + batch);
+      const inputs: Float32Array[] = [], labels: number[] = [];
+      for (const { path, label, values } of current) {
+        try {
+          inputs.push(await values);
+          labels.push(label);
+        } catch (error) {
+          const reason = error instanceof Error ? error.message : String(error);
+          unreadable.push({ path, reason });
+          reportUnreadable?.({ path, reason });
+        }
       }
+      await finish();
+      if (inputs.length === 0) continue;
+      const logits = predict(model, inputs, size);
+      // Awaited only after the next images are ready: until then, a failure is nobody's.
+      logits.catch(() => {});
+      pending = { labels, logits };
     }
     await finish();
-    if (photos.length === 0) continue;
-    const logits = predict(model, photos, size);
-    // Awaited only after the next images are decoded: until then, a failure is nobody's.
-    logits.catch(() => {});
-    pending = { labels, logits };
+  } finally {
+    preparer.close();
   }
-  await finish();
   return result();
 }

@@ -1,6 +1,4 @@
-/** Images to classes: preprocessing, the network, and the most likely classes. */
-import { preprocess } from "../../data/photos/preprocess.ts";
-import type { Photo } from "../../data/photos/photo.ts";
+/** Images to classes: the network, and the most likely classes. */
 import { tensor } from "../../create.ts";
 import type { ConvNeXt } from "../../models/mod.ts";
 import { tidy } from "../../scope.ts";
@@ -42,16 +40,19 @@ export function topClasses(logits: Float32Array, count: number): Prediction[] {
 
 /**
  * Queues a batch. The work goes on while the next images are decoded; awaiting the result waits for it.
- * @param photos at least one image, of any extents
+ * @param inputs at least one image, each `[3, size, size]` as `preprocess` makes it
  * @param size side of the square that the network sees
  * @returns logits of each image
  */
-export function predict(model: ConvNeXt, photos: readonly Photo[], size: number): Promise<Float32Array[]> {
+export function predict(
+  model: ConvNeXt,
+  inputs: readonly Float32Array[],
+  size: number,
+): Promise<Float32Array[]> {
   const { classes } = model.spec;
-  const length = 3 * size * size;
-  const values = new Float32Array(photos.length * length);
-  photos.forEach((photo, i) => preprocess(photo, size, values.subarray(i * length, (i + 1) * length)));
-  const logits = tidy(() => noGrad(() => model.forward(tensor(values, [photos.length, 3, size, size]))));
-  return logits.data().then((data) => photos.map((_, i) => data.slice(i * classes, (i + 1) * classes)))
+  const values = new Float32Array(inputs.length * 3 * size * size);
+  inputs.forEach((input, i) => values.set(input, i * input.length));
+  const logits = tidy(() => noGrad(() => model.forward(tensor(values, [inputs.length, 3, size, size]))));
+  return logits.data().then((data) => inputs.map((_, i) => data.slice(i * classes, (i + 1) * classes)))
     .finally(() => logits.dispose());
 }
