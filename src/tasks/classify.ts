@@ -256,7 +256,11 @@ async function judgeFolder(
   return found.images > 0 ? 0 : 1;
 }
 
-async function main({ values, operands }: ParsedCommand<typeof options>): Promise<number> {
+/**
+ * Runs the command.
+ * @returns the exit status
+ */
+export async function classify({ values, operands }: ParsedCommand<typeof options>): Promise<number> {
   const { model: wanted, weights, folder, names: namesPath, key, kernelSize, layout, backend, json } = values;
   try {
     if (wanted !== "auto") modelName(wanted);
@@ -284,4 +288,4 @@ async function main({ values, operands }: ParsedCommand<typeof options>): Promis
     : await judgeFolder(folder, loaded, names, info, values);
 }
 
-if (import.meta.main) await runCommand(classifyCommand, main);
+if (import.meta.main) await runCommand(classifyCommand, classify);
