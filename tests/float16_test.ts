@@ -9,7 +9,7 @@ import { compile } from "../src/compile.ts";
 import { ones, randn, tensor, zeros } from "../src/create.ts";
 import type { DTypeName } from "../src/dtype.ts";
 import { ConvNeXt } from "../src/models/mod.ts";
-import { crossEntropy, Dcls2d, layerNorm, parameter } from "../src/nn/mod.ts";
+import { crossEntropy, Dcls2d, layerNorm, parameter, pointwise } from "../src/nn/mod.ts";
 import type { OpName } from "../src/ops/mod.ts";
 import { tidy } from "../src/scope.ts";
 import { noGrad } from "../src/tape.ts";
@@ -60,6 +60,29 @@ float16Test("float16: planes through the FFT, a pair and one left over, and thei
   const x = half(uniform([3, 2, 50, 56])); // rows of whole groups of four elements
   const inputs = [x, uniform([2, 1, 17, 17], -0.1, 0.1), uniform([2])];
   await compareOp(currentBackend("test"), "convolution", attributes, ...inputs);
+});
+
+float16Test("float16: sums are float32: they may pass 65,504, but what is written may not", async () => {
+  const x = tensor([60_000, 60_000, 60_000], [1, 3], { dtype: "f16" });
+  const weight = tensor([1, 1, -1, 1, 1, 0, 0.25, 0.25, 0.25], [3, 3]);
+  const y = pointwise(x, weight);
+  assertEquals([...await y.data()], [60_000, Infinity, 45_000].map(Math.f16round));
+  for (const used of [x, weight, y]) used.dispose();
+});
+
+float16Test("float16: NaN and infinity stay in their own image", async () => {
+  const { data } = half(uniform([3, 2, 9, 11])), image = 2 * 9 * 11;
+  data[image + 20] = NaN;
+  data[2 * image + 30] = Infinity;
+  const x = tensor(data, [3, 2, 9, 11], { dtype: "f16" });
+  const layer = new Dcls2d(2, 4, { kernelCount: 3, dilatedKernelSize: 5, padding: 2, groups: 2, seed: 1 });
+  const y = layer.forward(x).gelu();
+  const values = await y.data();
+  const bad = [0, 1, 2].map((n) =>
+    values.subarray(2 * n * image, 2 * (n + 1) * image).filter((value) => !Number.isFinite(value)).length
+  );
+  assertEquals([bad[0], bad[1] > 0, bad[2] > 0], [0, true, true]);
+  for (const used of [x, layer, y]) used.dispose();
 });
 
 float16Test("float16: there and back, odd lengths, gradients of either dtype", async () => {
