@@ -49,8 +49,8 @@ export interface Epilogue {
 export interface Sliding {
   readonly line: string;
   readonly run: number;
-  /** As `value` of B, at `shift` columns after the one that `setup` was given; within the line, or for a result that is not stored. */
-  value(slot: string, depth: string, shift: number): string;
+  /** As `value` of B at a run's first k, `shift` (i32) columns after the one that `setup` was given: within the line or what it meets. */
+  value(slot: string, depth: string, shift: string): string;
 }
 
 /** A buffer that is bound, as for `bindings`. */

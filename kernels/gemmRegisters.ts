@@ -97,13 +97,13 @@ ${
   }`;
 }
 
-/** The loop over runs of k: the columns' values move on by one with every step, and one is loaded. */
+/** The loop over runs of k: the columns' values move on by one with every step, and one is loaded, at an address that the run shares. */
 function slide({ run, value }: Sliding, columns: number, step: string): string {
   return `for (var start = first; start < end; start += ${run}u) {
-${unroll(columns - 1, (q) => `var v${q} = ${value("b0", "start", q)};`)}
+${unroll(columns - 1, (q) => `var v${q} = ${value("b0", "start", `${q}`)};`)}
 for (var tap = 0u; tap < ${run}u; tap++) {
 let k = start + tap;
-let v${columns - 1} = ${value("b0", "k", columns - 1)};
+let v${columns - 1} = ${value("b0", "start", `${columns - 1} + i32(tap)`)};
 ${step}
 ${unroll(columns - 1, (q) => `v${q} = v${q + 1};`, " ")}
 }

@@ -106,7 +106,7 @@ export function windowSliding(line: string, run: number, step = 1): Sliding {
     line,
     run,
     value: (slot, k, shift) =>
-      `element(${slot}Base + ${step * shift}, ${slot}Origin + vec3i(0, 0, ${step * shift}), ${k})`,
+      `element(${slot}Base + ${step} * (${shift}), ${slot}Origin + vec3i(0, 0, ${step} * (${shift})), ${k})`,
   };
 }
 
