@@ -9,6 +9,8 @@ import { blockTable, runBlocks } from "./blocks.ts";
 import { CASES } from "./cases.ts";
 import { claimLines, drawGrowth, growthTable, markdownSweep } from "./growth.ts";
 import { type HostTimes, measureLatency, measureStep } from "./host.ts";
+import { markdownModels, modelText } from "./model_report.ts";
+import { runModels } from "./models.ts";
 import * as report from "./report.ts";
 import { describeOp, opsOf } from "./rows.ts";
 import { openWebgpu, runSuite } from "./suite.ts";
@@ -58,6 +60,11 @@ const options = [
     description:
       "What follows the depthwise layer in ConvNeXt-T's blocks, fused and layer by layer, in place of the ops. WebGPU only.",
   },
+  {
+    name: "models",
+    type: "boolean",
+    description: "Whole ConvNeXt models in place of the ops: inference, training steps, a new process.",
+  },
   { name: "json", type: "path", description: "Write everything that was measured to this file." },
   {
     name: "results",
@@ -86,6 +93,7 @@ export const benchCommand = defineCommand({
       does: "how the time grows, and its picture",
     },
     { line: "deno task bench --blocks --results bench/RESULTS.md", does: "ConvNeXt's blocks" },
+    { line: "deno task bench --models --results bench/RESULTS.md", does: "ConvNeXt models" },
   ],
 });
 
@@ -236,10 +244,37 @@ async function blocks({ backend, dtype, filter, quick, json, results }: Values):
   return 0;
 }
 
+async function models({ backend, dtype, filter, quick, json, results }: Values): Promise<number> {
+  if (filter !== undefined) throw usageError("--filter must not be given with --models");
+  if (dtype === "float16") throw usageError("--models times float16 beside float32, got --dtype float16");
+  const loadBefore = Deno.loadavg()[0];
+  const { result, webgpu } = await runModels({
+    backends: backend === "all" ? ["webgpu", "tfjs"] : [backend],
+    image: quick ? 64 : 224,
+    quick,
+    effort: quick ? { rounds: 1, milliseconds: 200 } : { rounds: 3, milliseconds: 1000 },
+    note,
+  });
+  const adapter = {
+    adapter: webgpu?.info.adapter ?? null,
+    software: webgpu?.info.software ?? null,
+    limits: webgpu?.adapter.limits ?? null,
+  };
+  const around = surroundings(loadBefore);
+  for (const line of [...report.surroundingsLines(around), ...report.adapterLines(adapter)]) say(line);
+  for (const line of modelText(result, adapter.software)) say(line);
+  if (json) await writeJson(json, { surroundings: around, ...adapter, ...result });
+  if (results) await writeSection(results, "models", markdownModels(result, around, adapter));
+  webgpu?.adapter.dispose();
+  return result.problems.some((problem) => problem.startsWith("wrong")) ? 1 : 0;
+}
+
 async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
   try {
-    if (values.sweep && values.blocks) throw usageError("--sweep must not be given with --blocks");
-    return await (values.sweep ? sweep(values) : values.blocks ? blocks(values) : bench(values));
+    const runs = { sweep, blocks, models };
+    const [mode, other] = (["sweep", "blocks", "models"] as const).filter((name) => values[name]);
+    if (other) throw usageError(`--${mode} must not be given with --${other}`);
+    return await (mode ? runs[mode] : bench)(values);
   } finally {
     shutdown();
   }

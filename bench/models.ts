@@ -1,242 +1,389 @@
 /**
- * Whole models: time to the first result, forward passes and training steps, and memory, each backend in a process of
- * its own, and whether the backends agree: `deno run --allow-read --allow-run bench/models.ts --help`.
+ * ConvNeXt models: throughput of inference and of training steps, verified first, interleaved in one process.
  * @module
  */
-import process from "node:process";
-import { init, randn, shutdown, type Tensor, tensor, tidy } from "../mod.ts";
-import { modelName, MODELS, summary } from "../src/models/mod.ts";
-import { crossEntropy } from "../src/nn/mod.ts";
-import { AdamW, parameterGroups } from "../src/optim/mod.ts";
-import { noGrad } from "../src/tape.ts";
-import { formatBytes, say, tableLines } from "../src/tasks/terminal.ts";
-import { defineCommand, type ParsedCommand, runCommand } from "../src/train/cli.ts";
-import { median } from "./measure.ts";
-import { digits } from "./report.ts";
+import { compile, init, noGrad, randn, tensor } from "../mod.ts";
+import { type ConvNeXt, convnextDclsGaussTiny, convnextDclsTiny, convnextTiny } from "../src/models/mod.ts";
+import { pointwise } from "../src/nn/mod.ts";
+import { type Contender, type Effort, interleave, percentile, type Times } from "./measure.ts";
+import { type ModelTask, POINTWISE_SHAPES } from "./model_figures.ts";
+import { ModelSubject } from "./model_subject.ts";
+import { useEngine } from "./rivals.ts";
+import { type OpenWebgpu, openWebgpu } from "./suite.ts";
 
-const options = [
-  {
-    name: "model",
-    type: "string",
-    default: "convnext-dcls-tiny",
-    description: `One of ${Object.keys(MODELS).join(", ")}; convnext-dcls- may be left out.`,
-  },
-  {
-    name: "backend",
-    type: "choice",
-    choices: ["all", "webgpu", "tfjs"],
-    default: "all",
-    description: "What to run on. all compares the logits, too.",
-  },
-  { name: "batch", type: "integer", min: 1, max: 4096, default: 1, description: "Images of a pass." },
-  {
-    name: "size",
-    type: "integer",
-    min: 32,
-    max: 2048,
-    default: 224,
-    unit: "pixels",
-    description: "Height and width of the images.",
-  },
-  {
-    name: "seconds",
-    type: "number",
-    above: 0,
-    default: 5,
-    description: "How long to repeat forward passes, and training steps; three of each at least.",
-  },
-  { name: "training", type: "boolean", default: true, description: "Time training steps, too." },
-  { name: "json", type: "boolean", description: "Print the figures as one JSON object." },
-] as const;
+/** Largest difference of logits between backends, over the largest magnitude. */
+export const LOGITS_TOLERANCE = 1e-3;
+/** The same for float16 activations. */
+export const HALF_TOLERANCE = 2e-2;
 
-type Values = ParsedCommand<typeof options>["values"];
+/** A scale of the residuals that lets every block be seen in the logits: at the published start, 1e-6, none could. */
+const COMMON = { layerScale: 1, seed: 1 } as const;
 
-const command = defineCommand({
-  name: "deno run --allow-read --allow-run bench/models.ts",
-  summary:
-    "Times a whole model with random weights: its making, its first forward pass (kernels are compiled), the next " +
-    "ones, and training steps (forward, backward, AdamW); and says how much memory the process took. Exit status 1 " +
-    "where the logits of the backends differ by more than 1e-3 of the largest.",
-  options,
-});
+/** The models that are timed, by the name in the tables. */
+const MODELS: Readonly<Record<string, () => ConvNeXt>> = {
+  "ConvNeXt-T": () => convnextTiny(COMMON),
+  "ConvNeXt-T-dcls": () => convnextDclsTiny(COMMON),
+  "ConvNeXt-T-dcls 23x23 / 26": () => convnextDclsTiny({ ...COMMON, dilatedKernelSize: 23, kernelCount: 26 }),
+  "ConvNeXt-T-dcls 31x31 / 34": () => convnextDclsTiny({ ...COMMON, dilatedKernelSize: 31, kernelCount: 34 }),
+  "ConvNeXt-T-dcls-gauss 23x23 / 26": () => convnextDclsGaussTiny(COMMON),
+};
+const MAIN = "ConvNeXt-T-dcls";
 
-/** Milliseconds of one of many repetitions. */
-interface Repeated {
-  readonly min: number;
-  readonly median: number;
-  /** Processor time of all threads. */
-  readonly processor: number;
-}
-
-/** What one backend took; times in milliseconds, until a result was read. */
-interface ModelFigures {
+/** One measured throughput. */
+export interface ModelRow {
+  readonly model: string;
+  readonly task: ModelTask;
   readonly backend: string;
-  readonly adapter: string;
-  /** Start of the backend, and all parameters made. */
-  readonly making: number;
-  readonly firstForward: number;
-  readonly forward: Repeated;
-  /** Peak of the process up to here. */
-  readonly forwardBytes: number;
-  /** Null where training was left out. */
-  readonly training: { readonly first: number; readonly step: Repeated; readonly bytes: number } | null;
-  readonly logits: readonly number[];
+  readonly dtype: "float32" | "float16";
+  /** Whether the forward was recorded (`compile`). */
+  readonly compiled: boolean;
+  readonly batch: number;
+  readonly times: Times;
+  readonly imagesPerSecond: number;
+  /** First call, pipelines and a wait included, in milliseconds. */
+  readonly firstUse: number;
+  /** Difference to the other backend's logits; null where there was none to compare with. */
+  readonly error: number | null;
 }
 
-/** Repeats `run`, which ends with a result read, for the time asked for. */
-async function repeat(seconds: number, run: () => Promise<unknown>): Promise<Repeated> {
-  const times: number[] = [];
-  const before = process.cpuUsage(), started = performance.now();
-  while (times.length < 3 || performance.now() - started < 1000 * seconds) {
-    const from = performance.now();
-    await run();
-    times.push(performance.now() - from);
+/** A product at a stage's shape. */
+export interface PointwiseRow {
+  readonly from: number;
+  readonly to: number;
+  readonly pixels: number;
+  readonly batch: number;
+  readonly times: Times;
+  readonly teraflopsPerSecond: number;
+}
+
+/** Latency of a call with one image, logits read. */
+export interface LatencyRow {
+  readonly what: string;
+  readonly p50: number;
+  readonly p99: number;
+  readonly calls: number;
+}
+
+/** A process of its own. */
+export interface ProcessRow {
+  readonly task: ModelTask;
+  /** From its start to its end, right after the first result. */
+  readonly seconds: number;
+  /** The most memory that it held. */
+  readonly peakBytes: number;
+}
+
+/** All that was measured. */
+export interface ModelResult {
+  readonly image: number;
+  readonly rows: readonly ModelRow[];
+  readonly pointwise: readonly PointwiseRow[];
+  readonly latency: readonly LatencyRow[];
+  /** One image in a new process, driver caches off; null where no process could be started. */
+  readonly apart: readonly ProcessRow[];
+  readonly problems: readonly string[];
+}
+
+/** What to run. */
+export interface ModelOptions {
+  readonly backends: readonly ("webgpu" | "tfjs")[];
+  /** Height and width. */
+  readonly image: number;
+  readonly quick: boolean;
+  readonly effort: Effort;
+  readonly note: (line: string) => void;
+}
+
+const reason = (error: unknown): string => error instanceof Error ? error.message : String(error);
+
+function difference(a: Float32Array, b: Float32Array, count: number): number {
+  let most = 0, magnitude = 0;
+  for (let i = 0; i < count; i++) {
+    const d = Math.abs(a[i] - b[i]);
+    most = d <= most ? most : d; // NaN stays
+    magnitude = Math.max(magnitude, Math.abs(b[i]));
   }
-  const { user, system } = process.cpuUsage(before);
-  return {
-    min: Math.min(...times),
-    median: median(times),
-    processor: (user + system) / 1000 / times.length,
-  };
+  return most / magnitude;
 }
 
-/** Peak memory of this process, in bytes. */
-function peakBytes(): number {
-  return 1024 * process.resourceUsage().maxRSS;
+/** A subject at a task, ready to be timed. */
+interface Entry {
+  readonly model: string;
+  readonly task: ModelTask;
+  readonly backend: string;
+  readonly dtype: "float32" | "float16";
+  readonly compiled: boolean;
+  readonly batch: number;
+  readonly contender: Contender;
+  readonly firstUse: number;
+  readonly error: number | null;
 }
 
-/** Runs the model in this process. */
-async function measure(backend: "webgpu" | "tfjs", { model, batch, size, seconds, training }: Values) {
-  let from = performance.now();
-  const lap = (): number => {
-    const passed = performance.now() - from;
-    from += passed;
-    return passed;
-  };
-  const info = await init({ backend });
-  // A scale of 0.1 in place of 1e-6, so that the blocks have a part in the logits that are compared.
-  const net = MODELS[modelName(model)]({ seed: 1, layerScale: 0.1 });
-  await net.head.bias!.data();
-  const making = lap();
-  const x = randn([batch, 3, size, size], { seed: 2 });
-  const labels = tensor(Float32Array.from({ length: batch }, (_, i) => i % net.spec.classes), [batch]);
-  const forward = async (): Promise<Float32Array> => {
-    const logits = noGrad(() => tidy(() => net.forward(x)));
-    const values = await logits.data();
-    logits.dispose();
-    return values;
-  };
-  lap();
-  const logits = await forward();
-  const firstForward = lap();
-  const figures: ModelFigures = {
-    backend,
-    adapter: info.adapter,
-    making,
-    firstForward,
-    forward: await repeat(seconds, forward),
-    forwardBytes: peakBytes(),
-    training: null,
-    logits: [...logits],
-  };
-  if (!training) return figures;
-  const optimizer = new AdamW(parameterGroups(net, { learningRate: 1e-4 }));
-  const step = async (): Promise<void> => {
-    const loss = tidy((): Tensor => {
-      const loss = crossEntropy(net.forward(x), labels);
-      loss.backward();
-      optimizer.step();
-      optimizer.zeroGrad();
-      net.clampParameters();
-      return loss;
-    });
-    await net.head.bias!.data(); // which the step's last part changes
-    if (!Number.isFinite(await loss.item())) throw new Error("Cannot time training: the loss is not finite");
-    loss.dispose();
-  };
-  lap();
-  await step();
-  const first = lap();
-  return { ...figures, training: { first, step: await repeat(seconds, step), bytes: peakBytes() } };
+async function time(entries: readonly Entry[], effort: Effort): Promise<ModelRow[]> {
+  const times = await interleave(entries.map(({ contender }) => contender), effort);
+  return entries.map(({ contender: _, ...entry }, i) => ({
+    ...entry,
+    times: times[i],
+    imagesPerSecond: 1000 * entry.batch / times[i].wall,
+  }));
 }
 
-/** Runs this script for one backend in a process of its own, whose peak memory is that backend's. */
-async function measureApart(backend: string): Promise<ModelFigures> {
-  const { success, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "--no-prompt", "--allow-read", import.meta.url, ...Deno.args],
-      ...["--backend", backend, "--json"],
-    ],
-    stderr: "inherit",
-  }).output();
-  if (!success) throw new Error(`Cannot time ${backend}: its process failed`);
-  return JSON.parse(new TextDecoder().decode(stdout)).figures[0];
-}
-
-/** Largest difference of two lists, relative to the first's largest magnitude; infinite where one is not finite. */
-function largestDifference(a: readonly number[], b: readonly number[]): number {
-  const largest = Math.max(...a.map(Math.abs));
-  const difference = Math.max(...a.map((value, i) => Math.abs(value - b[i]))) / largest;
-  return Number.isFinite(difference) ? difference : Infinity;
-}
-
-function describe(figures: readonly ModelFigures[], { batch }: Values): string[] {
-  const milliseconds = (value?: number): string => value === undefined ? "" : digits(value);
-  const row = (name: string, value: (of: ModelFigures) => string): string[] => [name, ...figures.map(value)];
-  const rows = [
-    row("", ({ backend }) => backend),
-    row("making, ms", ({ making }) => milliseconds(making)),
-    row("first forward, ms", ({ firstForward }) => milliseconds(firstForward)),
-    row("forward, ms: median", ({ forward }) => milliseconds(forward.median)),
-    row("  min", ({ forward }) => milliseconds(forward.min)),
-    row("  processor time", ({ forward }) => milliseconds(forward.processor)),
-    row("  images/s", ({ forward }) => digits(1000 * batch / forward.median)),
-    row("  peak memory", ({ forwardBytes }) => formatBytes(forwardBytes)),
-    row("first training step, ms", ({ training }) => milliseconds(training?.first)),
-    row("training step, ms: median", ({ training }) => milliseconds(training?.step.median)),
-    row("  min", ({ training }) => milliseconds(training?.step.min)),
-    row("  processor time", ({ training }) => milliseconds(training?.step.processor)),
-    row("  images/s", ({ training }) => training ? digits(1000 * batch / training.step.median) : ""),
-    row("  peak memory", ({ training }) => training ? formatBytes(training.bytes) : ""),
-  ];
-  return tableLines(rows.filter(([, ...cells]) => cells.some((cell) => cell !== "")), [0]);
-}
-
-async function main({ values }: ParsedCommand<typeof options>): Promise<number> {
-  const name = modelName(values.model);
-  const figures: ModelFigures[] = [];
-  if (values.backend === "all") {
-    for (const each of ["webgpu", "tfjs"]) figures.push(await measureApart(each));
-  } else figures.push(await measure(values.backend, values));
-  const [first, second] = figures;
-  const difference = second ? largestDifference(first.logits, second.logits) : null;
-  if (values.json) say(JSON.stringify({ ...values, model: name, figures, difference }));
-  else {
-    const { batch, size } = values;
-    const { parameters, multiplyAdds } = summary(() => MODELS[name]({ weightStd: 0 }), [
-      batch,
-      3,
-      size,
-      size,
-    ]);
-    say(`${name}, ${batch} x 3 x ${size} x ${size}, float32, random weights`);
-    say(`${(parameters / 1e6).toFixed(1)} M parameters, ${(multiplyAdds / 1e9).toFixed(1)} G multiply-adds`);
-    for (const { backend, adapter } of figures) say(`${backend.padEnd(7)} ${adapter}`);
-    say();
-    for (const line of describe(figures, values)) say(line);
-    if (second) {
-      say();
-      const times = (of: "min" | "processor"): string => digits(second.forward[of] / first.forward[of]);
-      say(
-        `forward, ${second.backend} : ${first.backend}  ${times("min")} by min, ${
-          times("processor")
-        } by processor time`,
-      );
-      say(`largest difference of the logits  ${difference!.toExponential(1)} of the largest`);
+/** Logits of every model for one image by tfjs, and the main model there to be timed; null where tfjs does not start. */
+async function openTfjs(
+  { image, note }: ModelOptions,
+  names: readonly string[],
+  problems: string[],
+): Promise<{ logits: Map<string, Float32Array>; main: Entry } | null> {
+  try {
+    const { adapter } = await init({ backend: "tfjs" });
+    const logits = new Map<string, Float32Array>();
+    let main: Entry | null = null;
+    for (const model of names) {
+      note(`${model} on tfjs, ${adapter}`);
+      const subject = new ModelSubject(MODELS[model], 1, image);
+      const started = performance.now();
+      logits.set(model, await subject.logits());
+      const firstUse = performance.now() - started;
+      if (model !== MAIN) {
+        subject.dispose();
+        continue;
+      }
+      main = {
+        model,
+        task: "inference",
+        backend: `tfjs, ${adapter}`,
+        dtype: "float32",
+        compiled: false,
+        batch: 1,
+        firstUse,
+        error: null,
+        contender: {
+          run: () => subject.run("inference"),
+          wait: null,
+          timer: null,
+          before: () => useEngine(adapter),
+        },
+      };
     }
+    return { logits, main: main! };
+  } catch (error) {
+    problems.push(`tfjs is left out, and the logits are compared with nothing: ${reason(error)}`);
+    return null;
   }
-  shutdown();
-  return difference !== null && !(difference <= 1e-3) ? 1 : 0;
 }
 
-if (import.meta.main) await runCommand(command, main);
+/** A model on WebGPU, its logits compared. */
+async function entryOf(
+  model: string,
+  batch: number,
+  image: number,
+  expected: Float32Array | undefined,
+  half = false,
+): Promise<{ entry: Entry; subject: ModelSubject }> {
+  const subject = new ModelSubject(MODELS[model], batch, image, half);
+  const started = performance.now();
+  const logits = await subject.logits();
+  const firstUse = performance.now() - started;
+  const error = expected ? difference(logits, expected, expected.length) : null;
+  return {
+    subject,
+    entry: {
+      model,
+      task: "inference",
+      backend: "webgpu",
+      dtype: half ? "float16" : "float32",
+      compiled: false,
+      batch,
+      firstUse,
+      error,
+      contender: { run: () => subject.run("inference"), wait: () => subject.wait(), timer: null },
+    },
+  };
+}
+
+async function trainingRows(
+  names: readonly string[],
+  batch: number,
+  { image, effort, note }: ModelOptions,
+): Promise<ModelRow[]> {
+  const subjects: ModelSubject[] = [], entries: Entry[] = [];
+  for (const model of names) {
+    note(`${model}, training step`);
+    const subject = new ModelSubject(MODELS[model], batch, image);
+    subjects.push(subject);
+    const started = performance.now();
+    subject.run("training step");
+    await subject.wait();
+    entries.push({
+      model,
+      task: "training step",
+      backend: "webgpu",
+      dtype: "float32",
+      compiled: false,
+      batch,
+      firstUse: performance.now() - started,
+      error: null,
+      contender: { run: () => subject.run("training step"), wait: () => subject.wait(), timer: null },
+    });
+  }
+  const rows = await time(entries, effort);
+  for (const subject of subjects) subject.dispose();
+  return rows;
+}
+
+async function pointwiseRows(
+  { timer, info }: OpenWebgpu,
+  batch: number,
+  { effort, quick, note }: ModelOptions,
+): Promise<PointwiseRow[]> {
+  note("pointwise products");
+  const one = tensor([1], [1]), wait = async (): Promise<void> => void await one.data();
+  const rows: PointwiseRow[] = [];
+  for (const [from, to, pixels] of quick ? POINTWISE_SHAPES.slice(0, 2) : POINTWISE_SHAPES) {
+    const tensors = [
+      randn([batch, from, 1, pixels], { seed: 1 }),
+      randn([to, from], { seed: 2 }),
+      randn([to], { seed: 3 }),
+    ];
+    const run = (): void => noGrad(() => pointwise(tensors[0], tensors[1], tensors[2])).dispose();
+    const granted = timer.granted ? timer : null;
+    const [times] = await interleave([{ run, wait, timer: granted }], effort);
+    const milliseconds = info.software ? times.wall : times.median;
+    rows.push({
+      from,
+      to,
+      pixels,
+      batch,
+      times,
+      teraflopsPerSecond: 2e-9 * batch * from * to * pixels / milliseconds,
+    });
+    for (const each of tensors) each.dispose();
+  }
+  one.dispose();
+  return rows;
+}
+
+async function latencyOf(what: string, calls: number, call: () => Promise<unknown>): Promise<LatencyRow> {
+  const times: number[] = [];
+  for (let i = -2; i < calls; i++) {
+    const started = performance.now();
+    await call();
+    if (i >= 0) times.push(performance.now() - started);
+  }
+  return { what, p50: percentile(times, 0.5), p99: percentile(times, 0.99), calls };
+}
+
+/** A model's task in a process of its own, whose start, compilation and memory are its own, the drivers' caches off. */
+async function apart(
+  task: ModelTask,
+  image: number,
+  problems: string[],
+): Promise<{ seconds: number; peakBytes: number } | null> {
+  const script = new URL("model_process.ts", import.meta.url).pathname;
+  const started = performance.now();
+  try {
+    const { success, stdout, stderr } = await new Deno.Command("deno", {
+      args: ["run", "--no-prompt", "--allow-read", script, String(image), task],
+      env: { MESA_SHADER_CACHE_DISABLE: "true", __GL_SHADER_DISK_CACHE: "0" },
+    }).output();
+    const seconds = (performance.now() - started) / 1000;
+    if (!success) throw new Error(new TextDecoder().decode(stderr).trim().split("\n").at(-1));
+    return { seconds, peakBytes: Number(new TextDecoder().decode(stdout)) };
+  } catch (error) {
+    problems.push(`the ${task} of a new process is left out: ${reason(error)}`);
+    return null;
+  }
+}
+
+/** Runs everything. */
+export async function runModels(
+  options: ModelOptions,
+): Promise<{ result: ModelResult; webgpu: OpenWebgpu | null }> {
+  const { backends, image, quick, effort, note } = options;
+  const problems: string[] = [];
+  const names = quick ? ["ConvNeXt-T", MAIN] : Object.keys(MODELS);
+  // First, while this process is small: Linux counts the memory of the process that starts another in the other's peak.
+  const processes: ProcessRow[] = [];
+  for (const task of backends.includes("webgpu") ? ["inference", "training step"] as const : []) {
+    note(`${task} in a new process`);
+    const figures = await apart(task, image, problems);
+    if (figures) processes.push({ task, ...figures });
+  }
+  const tfjs = backends.includes("tfjs") ? await openTfjs(options, names, problems) : null;
+  const webgpu = backends.includes("webgpu") ? await openWebgpu() : null;
+  const entries: Entry[] = [], subjects: ModelSubject[] = [];
+  const keep = (entry: Entry, tolerance: number): void => {
+    if (entry.error !== null && !(entry.error <= tolerance)) {
+      problems.push(
+        `wrong numbers: ${entry.model} ${entry.dtype}${entry.compiled ? " recorded" : ""} is off by ` +
+          `${entry.error.toExponential(1)}, allowed ${tolerance}; it was not timed`,
+      );
+    } else entries.push(entry);
+  };
+  const rows: ModelRow[] = [], latency: LatencyRow[] = [];
+  let products: PointwiseRow[] = [];
+  if (webgpu) {
+    const { software, features } = webgpu.info;
+    const batch = software ? 1 : 128;
+    for (const model of names) {
+      note(`${model} on webgpu`);
+      const { entry, subject } = await entryOf(model, batch, image, tfjs?.logits.get(model));
+      keep(entry, LOGITS_TOLERANCE);
+      subjects.push(subject);
+    }
+    const main = subjects[names.indexOf(MAIN)];
+    const compiled = compile(main.model, main.input.shape);
+    const recorded = compiled.forward(main.input);
+    const expected = await main.logits();
+    keep({
+      ...entries.find(({ model }) => model === MAIN)!,
+      compiled: true,
+      error: difference(await recorded.data(), expected, expected.length),
+      contender: {
+        run: () => compiled.forward(main.input).dispose(),
+        wait: () => main.wait(),
+        timer: null,
+      },
+    }, LOGITS_TOLERANCE);
+    recorded.dispose();
+    if (features.includes("shader-f16")) {
+      note(`${MAIN} in float16`);
+      const { entry, subject } = await entryOf(MAIN, batch, image, tfjs?.logits.get(MAIN), true);
+      keep(entry, HALF_TOLERANCE);
+      subjects.push(subject);
+    }
+    if (tfjs) entries.push(tfjs.main);
+    note("inference, in turns");
+    webgpu.adapter.warmUp();
+    rows.push(...await time(entries, effort));
+    compiled.dispose();
+    for (const subject of subjects) subject.dispose();
+    rows.push(...await trainingRows(["ConvNeXt-T", MAIN], software ? 1 : 64, options));
+    note("latency of one image");
+    const single = new ModelSubject(MODELS[MAIN], 1, image);
+    const small = compile(single.model, single.input.shape);
+    const calls = quick ? 5 : 20;
+    latency.push(
+      await latencyOf(`${MAIN}, one image, logits read`, calls, () => single.logits()),
+      await latencyOf(`${MAIN}, one image, recorded, logits read`, calls, async () => {
+        const output = small.forward(single.input);
+        await output.data();
+        output.dispose();
+      }),
+    );
+    small.dispose();
+    single.dispose();
+    products = await pointwiseRows(webgpu, batch, options);
+  } else if (tfjs) rows.push(...await time([tfjs.main], effort));
+  return {
+    webgpu,
+    result: {
+      image,
+      rows,
+      pointwise: products,
+      latency,
+      apart: processes,
+      problems,
+    },
+  };
+}

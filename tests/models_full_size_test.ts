@@ -1,5 +1,5 @@
 /**
- * ConvNeXt-T-dcls at its full size, 28.6 million parameters, at 64 pixels, so that a CPU is done soon. `bench/models.ts`
+ * ConvNeXt-T-dcls at its full size, 28.6 million parameters, at 64 pixels, so that a CPU is done soon. `deno task bench --models`
  * runs 224, and training on tfjs, too.
  */
 import { type BackendName, init } from "../src/backend.ts";
