@@ -112,6 +112,16 @@ export const trainOptions = [
     description: "Share of the target that is spread over all classes.",
   },
   {
+    name: "drop-path-rate",
+    type: "number",
+    min: 0,
+    max: 0.99,
+    group: OPTIMISATION,
+    defaultText: "0",
+    source: "ConvNeXt: 0.1 for -T",
+    description: "Stochastic depth: how often training leaves out an image's last block; earlier ones less.",
+  },
+  {
     name: "conv",
     type: "choice",
     choices: ["dcls", "standard", "dilated"],
