@@ -8,19 +8,31 @@
  * 2 x 96 x 56²: FFT 4.5 at every size up to 17x17, 8.1 at 31x31, direct 2.0 (7x7) and 6.7 (17x17); both gradients FFT 9.3 and
  * 15.4, direct 12.7 (17x17). 4 x 192 x 28²: FFT 8.7, direct 6.1 (17x17). 4 x 384 x 14²: FFT 6.2, direct 3.8 (17x17).
  *
+ * Products of patches, not written (implicit GEMM; processor time), and direct, from 12 channels a group on: 140 → 256, size 25, length 125, 4
+ * images: forward 35 and 84, gradient to the input 50 and 104, to the kernel 48 and 107. 64 → 64, 3x3, 56²: 13 and 25, 14 and 25, 17
+ * and 54. 16 → 33, 7x7x7, 14 x 24 x 12: 24 and 22, 70 and 32, 17 and 83: of an input far larger than the output the product
+ * would meet mostly border. 24 → 24 in 2 groups, 7x7, 28²: 5.5 and 6.0, 5.6 and 6.3, 6.1 and 7.3. 32 → 32 in 4 groups, 9x9: 8.0 and 8.7,
+ * 10.4 and 8.6, 10.4 and 10.7; in 16 groups of 2 → 4 direct is ahead, 5.8 and 7.2, 5.1 and 12.8, 4.5 and 20. On GPUs not measured yet:
+ * there they are taken where half of the smallest tile has rows.
+ *
  * llvmpipe behind OpenGL, which answers where Mesa is there without its Vulkan driver: LLVM takes minutes to split the FFT
  * at its barriers (over 4 for a transform of 64, a second behind Vulkan). It grants no subgroups, and gets direct kernels.
  */
 import type { ConvolutionGeometry } from "../../kernels/convolution.ts";
 import type { Storage } from "../../kernels/kernel.ts";
 import { heldRows, type TilePlan, tilesAlong } from "../../kernels/planeTiles.ts";
+import { sizeOf } from "../spec.ts";
 import type { Gpu } from "./gpu.ts";
 import { isPatchConvolution } from "./ops/patches.ts";
 import { planePlan, type TransformPlan } from "./ops/planeConvolution.ts";
 
-/** The algorithms: patches as channels of a product, whole planes through the FFT, or the direct kernels. */
+/**
+ * The algorithms: patches as channels of a product, products of patches that are not written, whole planes through the FFT, or
+ * the direct kernels. `toInput`: whether the gradient to the input is a product too, else direct.
+ */
 export type ConvolutionChoice =
   | { readonly algorithm: "patches" }
+  | { readonly algorithm: "gemm"; readonly toInput: boolean }
   | { readonly algorithm: "planes"; readonly plan: TransformPlan }
   | { readonly algorithm: "direct" };
 
@@ -49,7 +61,10 @@ function expectedConvolution(
   storage: Storage,
 ): ConvolutionChoice {
   if (isPatchConvolution(geometry)) return { algorithm: "patches" };
-  const { size, input, output } = geometry;
+  const { size, input, output, outChannels, groups } = geometry;
+  if (outChannels / groups >= fewestRows(gpu)) {
+    return { algorithm: "gemm", toInput: inputGemm(gpu, geometry) };
+  }
   const taps = size[1] * size[2], plane = Math.max(input[1], input[2], output[1], output[2]);
   if (gpu.info.software) {
     const plan = transformPlan(gpu, geometry, storage);
@@ -69,6 +84,9 @@ export function convolutionCandidates(
   const plan = transformPlan(gpu, geometry, storage);
   return [
     ...(isPatchConvolution(geometry) ? [{ algorithm: "patches" } as const] : []),
+    ...(geometry.outChannels / geometry.groups >= 4
+      ? [{ algorithm: "gemm", toInput: inputGemm(gpu, geometry) } as const]
+      : []),
     ...(plan ? [{ algorithm: "planes", plan } as const] : []),
     { algorithm: "direct" },
   ];
@@ -82,6 +100,17 @@ export function tuningKey(geometry: ConvolutionGeometry, storage: Storage, pass:
   return [pass, storage, `${inChannels} to ${outChannels} channels in ${groups} groups`, ...extents].join(
     ", ",
   );
+}
+
+/** Channels of a group from which on products win. */
+function fewestRows(gpu: Gpu): number {
+  return gpu.info.software ? 12 : 8;
+}
+
+/** Whether the gradient to the input is better a product: not where most of its windows lie on the border. */
+function inputGemm(gpu: Gpu, { inChannels, groups, input, output, stride }: ConvolutionGeometry): boolean {
+  const cells = sizeOf(input), windows = sizeOf(output) * sizeOf(stride);
+  return inChannels / groups >= fewestRows(gpu) && cells <= 2 * windows;
 }
 
 /** How the transforms would run it; on software adapters they do by lines alone, see above. */

@@ -2,9 +2,11 @@
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
 import type { ConvolutionAttributes } from "../../ops/convolution.ts";
 import { outputExtent, type Shape, sizeOf } from "../../spec.ts";
+import type { GpuBuffer } from "../buffers.ts";
 import { chooseConvolution } from "../chooseConvolution.ts";
 import { channelSum } from "./channelSum.ts";
 import { directConvolution, directInputGradient, directKernelGradient } from "./directConvolution.ts";
+import { implicitForward, implicitInputGradient, implicitKernelGradient } from "./implicitGemm.ts";
 import { type GpuOp, output, storageOf } from "./op.ts";
 import { patchConvolution, patchInputGradient, patchKernelGradient } from "./patches.ts";
 import { planeBackward, planeForward } from "./planeConvolution.ts";
@@ -43,6 +45,9 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
       case "planes":
         planeForward(gpu, choice.plan, geometry, count, x!.handle, taps!.handle, bias?.handle ?? null, y);
         break;
+      case "gemm":
+        implicitForward(gpu, geometry, count, x!.handle, others, y, x!.dtype);
+        break;
       case "direct":
         directConvolution(gpu, geometry, count, x!, others, { handle: y, dtype: x!.dtype });
     }
@@ -75,10 +80,15 @@ export const convolution: GpuOp<ConvolutionAttributes> = {
         dbias,
       ];
     }
-    return [
-      needs[0] ? directInputGradient(gpu, geometry, count, dy, taps!.handle) : null,
-      needs[1] ? directKernelGradient(gpu, geometry, count, x!, dy) : null,
-      dbias,
-    ];
+    const gemm = choice.algorithm === "gemm";
+    const toInput = (): GpuBuffer =>
+      gemm && choice.toInput
+        ? implicitInputGradient(gpu, geometry, count, dy.handle, taps!.handle, dy.dtype)
+        : directInputGradient(gpu, geometry, count, dy, taps!.handle);
+    const toKernel = (): GpuBuffer =>
+      gemm
+        ? implicitKernelGradient(gpu, geometry, count, x!.handle, dy.handle, dy.dtype)
+        : directKernelGradient(gpu, geometry, count, x!, dy);
+    return [needs[0] ? toInput() : null, needs[1] ? toKernel() : null, dbias];
   },
 };
