@@ -119,7 +119,12 @@ export function directKernelGradient(
     const kernel = gpu.kernel(key, () => rowKernelGradient(geometry, plan, storage));
     return reduceChunks(gpu, kernel.label, count, tensors, elements, (run) => {
       const batches = Math.ceil(run.count / images);
-      const chunk = images * Math.ceil(batches / Math.min(batches, Math.ceil(GROUPS / groups)));
+      const wanted = Math.min(
+        batches,
+        Math.ceil(GROUPS / groups),
+        gpu.limits.maxComputeWorkgroupsPerDimension,
+      );
+      const chunk = images * Math.ceil(batches / wanted);
       const slots = Math.ceil(run.count / chunk);
       return { kernel, groups: [slots, ...overTwoAxes(groups, gpu)], words: [run.count, chunk], slots };
     });
