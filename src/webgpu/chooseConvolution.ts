@@ -2,7 +2,8 @@
  * Which algorithm runs a convolution. Measured crossovers, forward, ms:
  *
  * H100 (prototypes; 128 images): planes of 56² C96: FFT 0.145 for 7x7 to 17x17, direct 0.148 (7x7), 0.316 (11x11), 0.588 (17x17);
- * 28² C192: FFT 0.078 (7x7) and 0.102 (17x17), direct 0.085 and 0.267; 14² C384: direct ahead at every size.
+ * 28² C192: FFT 0.078 (7x7) and 0.102 (17x17), direct 0.085 and 0.267; 14² C384: direct ahead at every size. Both gradients
+ * 14² C384 17x17: FFT 0.178, where the direct gradient to the kernel alone takes 0.253; 7² C768: direct 0.029 and 0.037.
  *
  * Software adapter (llvmpipe, 2 cores; processor time / 2), transforms by lines (with the kernel's spectrum) and direct:
  * 2 x 96 x 56²: FFT 4.5 at every size up to 17x17, 8.1 at 31x31, direct 2.0 (7x7) and 6.7 (17x17); both gradients FFT 9.3 and
@@ -52,13 +53,14 @@ export function chooseConvolution(
   const found = gpu.tuned.size > 0 ? gpu.tuned.get(tuningKey(geometry, storage, pass)) : undefined;
   const tuned = found &&
     convolutionCandidates(gpu, geometry, storage).find(({ algorithm }) => algorithm === found);
-  return tuned || expectedConvolution(gpu, geometry, storage);
+  return tuned || expectedConvolution(gpu, geometry, storage, pass);
 }
 
 function expectedConvolution(
   gpu: Gpu,
   geometry: ConvolutionGeometry,
   storage: Storage,
+  pass: ConvolutionPass,
 ): ConvolutionChoice {
   if (isPatchConvolution(geometry)) return { algorithm: "patches" };
   const { size, input, output, outChannels, groups } = geometry;
@@ -71,7 +73,8 @@ function expectedConvolution(
     const wins = plan && !("fft" in plan) && lineTime(plan) < directTime(output[1] * output[2], taps);
     return wins ? { algorithm: "planes", plan } : { algorithm: "direct" };
   }
-  const plan = plane >= 15 && taps >= 49 ? transformPlan(gpu, geometry, storage) : null;
+  const smallest = pass === "forward" ? 15 : 9;
+  const plan = plane >= smallest && taps >= 49 ? transformPlan(gpu, geometry, storage) : null;
   return plan ? { algorithm: "planes", plan } : { algorithm: "direct" };
 }
 
