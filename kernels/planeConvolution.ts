@@ -37,6 +37,7 @@ ${PAIR_HELPERS}
 ${main(fft.plan.workgroupSize)} {
 let c = g.x;
 let first = g.y * parameters.run; let end = min(first + parameters.run, (parameters.count + 1u) / 2u);
+${fft.registers()}
 ${fft.lowerFlags()}
 ${BARRIER}
 ${slots}`;
@@ -65,14 +66,14 @@ ${unroll(b, (i) => `let s${i} = spectrum[c * ${L * L}u + ${i * L * a}u + min(t, 
 let add = ${hasBias ? "bias[c]" : "0.0"};
 ${x.load("x", "first")}
 for (var pair = first; pair < end; pair++) {
-${x.columns()}${BARRIER}
+${x.columns()}${fft.afterColumns(x.width)}
 ${fft.readFlags("spoiled")}
 ${fft.twist(x.width)}
 if (pair + 1u < end) ${x.load("x", "pair + 1u")}
-${BARRIER}
+${fft.afterTwist()}
 ${fft.tight ? "" : fft.lowerFlags()}
-${fft.rows((spectrum, dft) => spectrum.map((z, i) => dft.multiply(z, `s${i}`, toInput)))}${BARRIER}
-${fft.twistBack(y.width)}${BARRIER}
+${fft.rows((spectrum, dft) => spectrum.map((z, i) => dft.multiply(z, `s${i}`, toInput)))}${fft.afterRows()}
+${fft.twistBack(y.width)}${fft.afterTwistBack(y.width)}
 ${y.store("y", "pair", "spoiled", "add")}
 ${fft.tight ? fft.lowerFlags() : ""}
 ${fft.tight || x.width !== y.width ? BARRIER : ""}
@@ -106,10 +107,10 @@ var poison = 0.0;
 ${x.load("x", "first")}
 for (var pair = first; pair < end; pair++) {
 let live = select(0.0, 1.0, 2u * pair + 1u < parameters.count);
-${x.columns()}${BARRIER}
+${x.columns()}${fft.afterColumns(x.width)}
 ${fft.readFlags("inX")}
 ${dy.load("dy", "pair")}
-${fft.twist(x.width)}${BARRIER}
+${fft.twist(x.width)}${fft.afterTwist()}
 ${fft.tight ? "" : fft.lowerFlags()}
 ${
     fft.rows((spectrum, dft) => {
@@ -118,9 +119,9 @@ ${
     })
   }${BARRIER}
 ${lowered}
-${dy.columns("live")}${BARRIER}
+${dy.columns("live")}${fft.afterColumns(dy.width)}
 ${fft.readFlags("inDy")}
-${fft.twist(dy.width)}${BARRIER}
+${fft.twist(dy.width)}${fft.afterTwist()}
 ${fft.tight ? "" : fft.lowerFlags()}
 ${
     fft.rows((spectrum, dft) => {
@@ -134,10 +135,14 @@ ${
         dft.multiply(z, dft.let(`spectrum[c * ${L * L}u + ${i * L * a}u + t]`), true)
       );
     })
-  }${BARRIER}
+  }${inputGradient ? fft.afterRows() : BARRIER}
 poison += nanWhere(inX0 + inX1 + inDy0 + inDy1);
 if (pair + 1u < end) ${x.load("x", "pair + 1u")}
-${inputGradient ? `${fft.twistBack(x.width)}${BARRIER}\n${x.store("dx", "pair", "inDy", "0.0")}` : ""}
+${
+    inputGradient
+      ? `${fft.twistBack(x.width)}${fft.afterTwistBack(x.width)}\n${x.store("dx", "pair", "inDy", "0.0")}`
+      : ""
+  }
 ${inputGradient && !fft.tight ? "" : BARRIER}
 ${lowered}
 }

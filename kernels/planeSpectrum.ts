@@ -16,8 +16,6 @@ import type { PlanePlan } from "./planeConvolution.ts";
 import { PlaneFft } from "./planeFft.ts";
 import { PAIR_HELPERS } from "./planePairs.ts";
 
-const BARRIER = "workgroupBarrier();";
-
 /** WGSL for the tap that lies at plane index `at` along an axis, and whether it is one that counts. */
 function tapAt(axis: PlaneAxis, L: number, at: string): { tap: string; used: string } {
   const { first, last } = usedTaps(axis);
@@ -60,9 +58,10 @@ ${PAIR_HELPERS}
 ${main(workgroupSize)} {
 var bad0 = 0.0; var bad1 = 0.0;
 let c = 2u * g.x; let next = min(c + 1u, parameters.channels - 1u);
-${fft.columns(L, values, loads)}${BARRIER}
-${fft.twist(L)}${BARRIER}
-${fft.rowsKept()}${BARRIER}
+${fft.registers()}
+${fft.columns(L, values, loads)}${fft.afterColumns(L)}
+${fft.twist(L)}${fft.afterTwist()}
+${fft.rowsKept()}
 ${fft.mirrored(split)}
 }`;
   return { label: `planeSpectrum L${L}`, code, workgroupSize, workgroupBytes: plan.fft.workgroupBytes };
@@ -93,14 +92,15 @@ ${parameters(3, { channels: "u32", runs: "u32" })}
 ${fft.declare()}
 ${main(workgroupSize)} {
 let c = g.x;
+${fft.registers()}
 ${clear}
 ${unroll(b, (i) => `var s${i} = vec2f(0.0);`, " ")}
 for (var run = 0u; run < parameters.runs; run++) {
 let base = (run * parameters.channels + c) * ${L * L}u + min(t, ${L * a - 1}u);
 ${unroll(b, (i) => `s${i} += partial[base + ${i * L * a}u];`)}
 }
-${fft.rowsBack(range(b).map((i): Complex => [`s${i}.x`, `s${i}.y`]))}${BARRIER}
-${fft.twistBack(L)}${BARRIER}
+${fft.rowsBack(range(b).map((i): Complex => [`s${i}.x`, `s${i}.y`]))}${fft.afterRows()}
+${fft.twistBack(L)}${fft.afterTwistBack(L)}
 ${
     fft.columnsBack(L, (values) =>
       unroll(b, (i) => {

@@ -3,6 +3,7 @@
  * reference, in the workgroup memory that adapters have.
  */
 import { offsetsOf, type PlaneAxis, planeLength } from "../kernels/planeAxis.ts";
+import { fftPlan } from "../kernels/planeFft.ts";
 import { tilePlan } from "../kernels/planeTiles.ts";
 import type { Shape } from "../src/spec.ts";
 import { webgpuTest } from "./adapter.ts";
@@ -47,6 +48,18 @@ Deno.test("tiles cover every plane and size, within 16 and 32 KiB", () => {
   }
 });
 
+Deno.test("planes of 56 x 56 fit 16 and 32 KiB on GPUs as well", () => {
+  for (const S of [7, 17, 23, 31]) {
+    const length = planeLength(axis([56, 56], [S, S], [S >> 1, S >> 1], 0));
+    const [large, common, little] = [49_152, COMMON, LITTLE].map((bytes) => fftPlan(length, 56, bytes, 1024));
+    assert(large && !large.halves && large.pitch > large.L);
+    assert(common && common.workgroupBytes <= COMMON && common.L === large.L);
+    assert(S > 17 ? little === null : little!.workgroupBytes <= LITTLE);
+  }
+  assertEquals(fftPlan(64, 64, LITTLE, 1024), null); // no column is left for flags
+  assertEquals(fftPlan(64, 56, COMMON, 128), null);
+});
+
 /** Compares forward and gradients, in full and each gradient alone. */
 async function compare(family: PlaneFamily, [[N, C], plane, size, padding, bytes]: Case): Promise<PlaneGpu> {
   const gpu = new PlaneGpu(family, bytes), runner = planeRunner(gpu);
@@ -65,10 +78,14 @@ const CASES: Record<PlaneFamily, Record<string, Case>> = {
     "flat planes without padding, one image": [[1, 1], [5, 40], [3, 5], [0, 0], LITTLE],
     "tiles in both directions": [[3, 2], [35, 44], [5, 7], [2, 5], 4096],
     "tiles of odd planes, padding beyond the kernel": [[2, 1], [37, 21], [5, 3], [7, 4], 2048],
+    "31x31 in 32 KiB": [[2, 1], [56, 56], [31, 31], [15, 15], COMMON],
+    "23x23 in 16 KiB": [[3, 1], [56, 56], [23, 23], [11, 11], LITTLE],
     "an empty batch": [[0, 2], [20, 20], [7, 7], [3, 3], LITTLE],
   },
   workgroup: {
     "odd planes, batch and channels": [[3, 3], [21, 19], [5, 9], [2, 4], LITTLE],
+    "real and imaginary parts in turn": [[3, 3], [17, 15], [5, 7], [2, 3], 2000],
+    "and no padding": [[3, 3], [17, 15], [5, 6], [2, 3], 1600],
     "a size larger than the plane": [[2, 2], [8, 6], [51, 31], [25, 17], LITTLE],
     "an empty batch": [[0, 2], [20, 20], [7, 7], [3, 3], LITTLE],
   },

@@ -51,14 +51,14 @@ export function planePlan(
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: invocations } =
     gpu.limits;
   if (gpu.sharesLoads) return tilesFor(rows, columns, bytes, storage);
-  const fft = fftPlan(Math.max(planeLength(rows), planeLength(columns)), bytes, invocations);
-  if (!fft) return null;
-  const full = Math.max(columns.input, columns.output) === fft.L;
-  return fft.pitch === fft.L && full ? null : { rows, columns, fft, storage }; // a tight plane needs a spare column
+  const length = Math.max(planeLength(rows), planeLength(columns));
+  const fft = fftPlan(length, Math.max(columns.input, columns.output), bytes, invocations);
+  return fft && { rows, columns, fft, storage };
 }
 
 const keyOf = ({ rows, columns, fft, storage }: PlanePlan): string =>
-  [rows, columns].map((axis) => Object.values(axis).join()).join("|") + `|${fft.L} ${fft.pitch} ${storage}`;
+  [rows, columns].map((axis) => Object.values(axis).join()).join("|") +
+  `|${fft.L} ${fft.pitch} ${fft.halves} ${storage}`;
 
 const tableOf = (gpu: Gpu, { fft: { L } }: PlanePlan): GpuBuffer =>
   gpu.constant(`twiddles ${L}`, () => twiddles(L));
