@@ -65,6 +65,20 @@ webgpuTest("quick reads: init switches them on and off; off they leave nothing p
   shutdown();
 });
 
+webgpuTest("quick reads: a device may be ended while they settle", async () => {
+  for (let round = 0; round < 6; round++) {
+    shutdown();
+    await init({ backend: "webgpu", quickReads: true });
+    const x = tensor([1, 2], [2]);
+    for (let i = 0; i < 3; i++) assertEquals([...await x.data()], [1, 2]);
+    const last = x.data();
+    if (round % 2 === 0) await last;
+    shutdown();
+    assertEquals([...await last], [1, 2]);
+    await settle();
+  }
+});
+
 webgpuTest("quick reads: what goes wrong on the device is thrown by a read", async () => {
   const found = await findDevice();
   const gpu = new Gpu(found!.device, describe(found!.device));

@@ -74,7 +74,11 @@ export class Staging {
 
   #giveBack(from: Mappable): void {
     const { buffer } = from;
-    buffer.unmap();
+    try {
+      buffer.unmap();
+    } catch {
+      return; // the device was ended meanwhile
+    }
     const keep = this.quick && buffer.size <= QUICK_BYTES ? QUICK_KEPT : KEPT;
     if (this.#free.length < keep && buffer.size <= KEPT_BYTES) this.#free.push(from);
     else buffer.destroy();
