@@ -38,8 +38,17 @@ export interface PlaneLayout {
   readonly plane: number;
 }
 
-/** The layout for planes of this size with the fewest lanes on the same bank. */
+const layouts = new Map<string, PlaneLayout>();
+
+/** The layout for planes of this size with the fewest lanes on the same bank: searched once, as every step asks for it. */
 export function planeLayout(rows: number, width: number, images: number): PlaneLayout {
+  const key = `${rows} ${width} ${images}`;
+  let layout = layouts.get(key);
+  if (!layout) layouts.set(key, layout = searchLayout(rows, width, images));
+  return layout;
+}
+
+function searchLayout(rows: number, width: number, images: number): PlaneLayout {
   const conflicts = (row: number, plane: number): number => {
     let worst = 0;
     for (let warp = 0; warp < Math.min(128, images * rows); warp += BANKS) {
@@ -52,10 +61,10 @@ export function planeLayout(rows: number, width: number, images: number): PlaneL
     }
     return worst;
   };
-  const layouts = [width, width + 1].flatMap((row) =>
+  const candidates = [width, width + 1].flatMap((row) =>
     range(BANKS + 1).map((gap) => ({ images, rows, row, plane: rows * row + gap }))
   );
-  return layouts.map((layout) => ({ layout, cost: conflicts(layout.row, layout.plane) }))
+  return candidates.map((layout) => ({ layout, cost: conflicts(layout.row, layout.plane) }))
     .reduce((a, b) => b.cost < a.cost || (b.cost === a.cost && b.layout.plane < a.layout.plane) ? b : a)
     .layout;
 }
