@@ -5,12 +5,12 @@ import { randn, tensor, zeros } from "../src/create.ts";
 import { ConvNeXt } from "../src/models/mod.ts";
 import { Conv2d, Dcls1d, Dcls2d, Linear, Module, parameter } from "../src/nn/mod.ts";
 import { AdamW } from "../src/optim/mod.ts";
-import { tidy } from "../src/scope.ts";
+import { keep, tidy } from "../src/scope.ts";
 import { noGrad } from "../src/tape.ts";
 import type { Tensor } from "../src/tensor.ts";
 import { findDevice } from "../src/webgpu/device.ts";
 import { webgpuTest } from "./adapter.ts";
-import { assert, assertEquals, assertNotEquals, assertThrows } from "./assert.ts";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "./assert.ts";
 import { testBackends } from "./backends.ts";
 import { watchDevice } from "./support/watched_device.ts";
 
@@ -173,6 +173,40 @@ webgpuTest("compile: calls make no buffer, bind group or pipeline; activations s
   assertEquals(memory().buffers, buffers + 1); // what is kept
   shutdown();
 });
+
+/** Does in its forward what a recording cannot hold. */
+class Restless extends Module {
+  constructor(readonly act: (x: Tensor) => unknown) {
+    super();
+  }
+  override forward(x: Tensor): Tensor {
+    this.act(x);
+    return x.add(1);
+  }
+}
+
+webgpuTest(
+  "compile: a forward that updates parameters, or that runs a compiled one, is refused whole",
+  async () => {
+    await init({ backend: "webgpu" });
+    const p = parameter("weight", [1, 2], [2]), optimizer = new AdamW([{ parameters: [p] }]);
+    p.square().sum().backward();
+    const inner = compile(new Odd().eval(), [2, 3]), { buffers } = memory();
+    const acts: [(x: Tensor) => unknown, string][] = [
+      [() => optimizer.step(), "Cannot update parameters in a forward that is being compiled"],
+      [(x) => inner.forward(x), "Cannot run a compiled forward in a forward that is being compiled"],
+    ];
+    for (const [act, message] of acts) {
+      assertThrows(() => compile(new Restless(act).eval(), [2, 3]), Error, message);
+      assertEquals(memory().buffers, buffers, message);
+    }
+    let kept: Tensor | null = null;
+    const leaky = compile(new Restless((x) => kept = keep(x.mul(2))).eval(), [2, 3]);
+    await assertRejects(() => kept!.data(), Error, "Cannot use a tensor made while a forward was compiled");
+    assertEquals([...await leaky.forward(zeros([2, 3])).data()], [1, 1, 1, 1, 1, 1]); // and all still works
+    for (const each of [leaky, inner, optimizer, p]) each.dispose();
+  },
+);
 
 webgpuTest("compile: slices, float16, and work around it", async () => {
   const found = await findDevice();

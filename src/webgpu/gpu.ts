@@ -147,6 +147,7 @@ export class Gpu {
 
   /** A parameter struct of words that are new with every step, to be bound after the other views; good for one dispatch. */
   passing(words: readonly Word[]): GpuBuffer {
+    this.refuseRecording("update parameters");
     const data = packWords(words);
     if (data.byteLength > PASSING_BYTES) {
       throw new RangeError(
@@ -163,6 +164,13 @@ export class Gpu {
     this.#passingUsed++;
     this.device.queue.writeBuffer(next.buffer, 0, data);
     return next;
+  }
+
+  /** Throws while a recording is made, as this would run now and not with it. */
+  refuseRecording(doing: string): void {
+    if (this.#recorder) {
+      throw new Error(`Cannot ${doing} in a forward that is being compiled: call its parts from outside`);
+    }
   }
 
   /** Copies a buffer into another of the same size. */

@@ -190,6 +190,7 @@ export class Recording {
   /** Queues everything again; the output is a new buffer, so that the next run leaves it alone. */
   run(input: GpuBuffer | Float32Array): GpuBuffer {
     const gpu = this.#gpu, { input: slot, output } = this.#holdings;
+    gpu.refuseRecording("run a compiled forward");
     const result = gpu.buffers.take(output.bytes, "output of a recording");
     if (input instanceof Float32Array) gpu.write(input, slot);
     else gpu.copy(input, slot);
