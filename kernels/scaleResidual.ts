@@ -7,7 +7,7 @@
  *   channels, for fewer divisions and shared scales, took 2.0 ms against 1.3 of one invocation an element on
  *   [128, 16, 14, 14]: llvmpipe loads lane by lane, in as many small loops as the code has loads.)
  * `scaleResidualBackward`: dx = scale dy, and partialScale [chunks, C, P], dy x summed over the samples of a chunk.
- *   x, dy, scale, dx, partialScale, parameters { samples, run, chunks }. One invocation a pixel position, a chunk and a
+ *   x, dy, scale, dx, partialScale, parameters { samples, run, chunks, firstBlock }. One invocation a pixel position, a chunk and a
  *   block of channels: it walks the samples, so that x and dy are read once for both. (dshortcut is dy itself.)
  */
 import { elementwise } from "./elementwise.ts";
@@ -60,12 +60,12 @@ export function scaleResidualBackward(C: number, P: number, storage: Storage = "
         ["partialScale", "array<f32>", "read_write"],
       )
     }
-${parameters(5, { samples: "u32", run: "u32", chunks: "u32" })}
+${parameters(5, { samples: "u32", run: "u32", chunks: "u32", firstBlock: "u32" })}
 ${main(SIZE)} {
 ${flatId(SIZE)}
 let chunk = id / ${P}u;
 if (chunk >= parameters.chunks) { return; }
-let c = g.z * ${block}u;
+let c = (parameters.firstBlock + g.z) * ${block}u;
 let at = c * ${P}u + id % ${P}u;
 let end = min((chunk + 1u) * parameters.run, parameters.samples);
 ${unroll(block, (i) => `let scale${i} = scale[c + ${i}u]; var sum${i} = 0.0;`)}

@@ -71,6 +71,11 @@ webgpuTest("scaleResidual: output and gradients", async (backend) => {
   }
 });
 
+webgpuTest("scaleResidual: a prime number of channels, more than a row of workgroups", async (backend) => {
+  const shape = [2, 65_537, 1];
+  await compareOp(backend, "scaleResidual", {}, uniform(shape), uniform(shape), uniform([shape[1]]));
+});
+
 webgpuTest("globalAveragePool: output and gradients", async (backend) => {
   for (const shape of SHAPES) await compareOp(backend, "globalAveragePool", {}, uniform(shape));
 });

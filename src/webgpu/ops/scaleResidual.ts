@@ -29,12 +29,11 @@ function scaledGradients(gpu: Gpu, dy: GpuOperand, x: GpuOperand, scale: GpuOper
     const { run, chunks } = sampleChunks(gpu, count, C * P);
     const partial = gpu.buffers.take(4 * C * P * chunks, "scaleResidual dscale");
     const [gx, gy] = flatGroups(Math.ceil(P * chunks / kernel.workgroupSize), gpu.limits);
-    gpu.dispatch(
-      kernel,
-      [xView, dyView, whole(scale.handle), dxView, partial],
-      [gx, gy, C / scaleResidualBlock(C)],
-      [count, run, chunks],
-    );
+    const views = [xView, dyView, whole(scale.handle), dxView, partial];
+    const blocks = C / scaleResidualBlock(C), most = gpu.limits.maxComputeWorkgroupsPerDimension;
+    for (let block = 0; block < blocks; block += most) {
+      gpu.dispatch(kernel, views, [gx, gy, Math.min(most, blocks - block)], [count, run, chunks, block]);
+    }
     sumPlanes(gpu, [whole(partial)], sums, i * C, chunks, C, P);
     gpu.buffers.release(partial);
   });
