@@ -14,6 +14,7 @@
  */
 import type { Complex } from "./dft.ts";
 import type { PlaneFft } from "./planeFft.ts";
+import type { PairPasses } from "./planeTilePairs.ts";
 import { load, range, type Storage, store, unroll } from "./kernel.ts";
 
 /** WGSL that the functions below rely on. */
@@ -22,7 +23,7 @@ export const PAIR_HELPERS =
 fn nanWhere(flag: f32) -> f32 { return bitcast<f32>(select(0u, 0x7fc00000u, flag != 0.0)); }`;
 
 /** A tensor [N, C, height, width] whose planes are transformed. */
-export class PlanePairs {
+export class PlanePairs implements PairPasses {
   readonly #fft: PlaneFft;
   readonly #height: number;
   readonly #width: number;
@@ -58,7 +59,7 @@ ${line("q", "next")} }`;
   }
 
   /** Phase 1 of the loaded pair. `live`: factor of the second image. */
-  columns(live?: string): string {
+  columns(_item: string, live?: string): string {
     const fft = this.#fft, a = fft.plan.a, H = this.#height, W = this.#width;
     const checks = (slot: string, image: number): string =>
       `if (!(${range(this.slots).map((i) => `isFinite(${slot}${i})`).join(" && ")})) {
@@ -94,7 +95,7 @@ ${line(1, "next")} }`;
 }
 
 /** Registers for the larger of the tensors that take turns in the slots. */
-export function declareSlots(...pairs: readonly PlanePairs[]): string {
+export function declareSlots(...pairs: readonly PairPasses[]): string {
   return unroll(
     Math.max(...pairs.map((pair) => pair.slots)),
     (i) => `var p${i} = 0.0; var q${i} = 0.0;`,

@@ -73,20 +73,23 @@ export function tapCount(axis: PlaneAxis): number {
   return Math.max(0, last - first + 1);
 }
 
+/** An axis for a transform of length L: whole where it fits, else in tiles (of no result where the halo takes it all). */
+export function cutAxis(axis: PlaneAxis, L: number): TileAxis {
+  if (L >= planeLength(axis)) {
+    return { ...axis, L, step: Math.max(axis.input, axis.output), cut: false };
+  }
+  const cut = { ...axis, L, step: 0, cut: true };
+  const halo = Math.max(...[false, true].map((toInput) => {
+    const { before, after } = haloOf(cut, toInput);
+    return before + after;
+  }));
+  return { ...cut, step: Math.max(0, Math.floor((L - halo) / ALIGNMENT) * ALIGNMENT) };
+}
+
 function candidates(axis: PlaneAxis, lengths: readonly number[]): TileAxis[] {
-  const whole = lengths.find((L) => L >= planeLength(axis));
-  const cuts = lengths.filter((L) => whole === undefined || L < whole).map((L): TileAxis => {
-    const cut = { ...axis, L, step: 0, cut: true };
-    const halo = Math.max(...[false, true].map((toInput) => {
-      const { before, after } = haloOf(cut, toInput);
-      return before + after;
-    }));
-    return { ...cut, step: Math.floor((L - halo) / ALIGNMENT) * ALIGNMENT };
-  });
-  const some = cuts.filter(({ step }) => step >= LEAST_STEP);
-  return whole === undefined
-    ? some
-    : [...some, { ...axis, L: whole, step: Math.max(axis.input, axis.output), cut: false }];
+  const whole = lengths.find((L) => L >= planeLength(axis)) ?? Infinity;
+  return lengths.filter((L) => L <= whole).map((L) => cutAxis(axis, L))
+    .filter(({ cut, step }) => !cut || step >= LEAST_STEP);
 }
 
 /** The cheapest tiles whose planes fit `workgroupBytes` of workgroup memory, or null. */

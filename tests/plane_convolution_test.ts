@@ -87,6 +87,8 @@ const CASES: Record<PlaneFamily, Record<string, Case>> = {
     "real and imaginary parts in turn": [[3, 3], [17, 15], [5, 7], [2, 3], 2000],
     "and no padding": [[3, 3], [17, 15], [5, 6], [2, 3], 1600],
     "a size larger than the plane": [[2, 2], [8, 6], [51, 31], [25, 17], LITTLE],
+    "tiles in both directions": [[3, 2], [75, 80], [9, 7], [4, 3], 5000],
+    "tiles across, no padding": [[2, 1], [19, 90], [3, 5], [0, 0], 8500],
     "an empty batch": [[0, 2], [20, 20], [7, 7], [3, 3], LITTLE],
   },
 };

@@ -21,6 +21,7 @@
  */
 import type { ConvolutionGeometry } from "../../kernels/convolution.ts";
 import type { Storage } from "../../kernels/kernel.ts";
+import { isCut } from "../../kernels/planeConvolution.ts";
 import { heldRows, type TilePlan, tilesAlong } from "../../kernels/planeTiles.ts";
 import { sizeOf } from "../spec.ts";
 import type { Gpu } from "./gpu.ts";
@@ -75,7 +76,9 @@ function expectedConvolution(
   }
   const smallest = pass === "forward" ? 15 : 9;
   const plan = plane >= smallest && taps >= 49 ? transformPlan(gpu, geometry, storage) : null;
-  return plan ? { algorithm: "planes", plan } : { algorithm: "direct" };
+  // Tiles cost what planes of 56² do, where windows take as long for 7x7 (not measured).
+  const wins = plan && (taps >= 121 || !("fft" in plan && isCut(plan)));
+  return wins ? { algorithm: "planes", plan } : { algorithm: "direct" };
 }
 
 /** Every algorithm that can run it here. */

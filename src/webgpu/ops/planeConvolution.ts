@@ -2,10 +2,15 @@
 import type { ConvolutionGeometry } from "../../../kernels/convolution.ts";
 import type { Kernel, Storage } from "../../../kernels/kernel.ts";
 import { type PlaneAxis, planeLength } from "../../../kernels/planeAxis.ts";
-import { planeConvBackward, planeConvolution, type PlanePlan } from "../../../kernels/planeConvolution.ts";
+import {
+  planeConvBackward,
+  planeConvolution,
+  type PlanePlan,
+  planeTiles,
+} from "../../../kernels/planeConvolution.ts";
 import { fftPlan, twiddles } from "../../../kernels/planeFft.ts";
 import { planeKernelGradient, planeSpectrum } from "../../../kernels/planeSpectrum.ts";
-import { type TilePlan, tilePlan } from "../../../kernels/planeTiles.ts";
+import { cutAxis, type TilePlan, tilePlan } from "../../../kernels/planeTiles.ts";
 import { sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
@@ -16,6 +21,10 @@ import { lineBackward, lineForward } from "./planeLines.ts";
 export type TransformPlan = PlanePlan | TilePlan;
 
 const STORAGE_BYTES: Readonly<Record<Storage, number>> = { f32: 4, f16: 2 };
+
+/** Transforms that tiles may have, and the least results of a tile that are worth its halo. */
+const CUT_LENGTHS = [32, 48, 64, 72];
+const LEAST_STEP = 8;
 
 /** Workgroups that fill a large GPU about three deep, and the longest run of pairs that pays (see the kernel's header). */
 const GROUPS = 384;
@@ -53,7 +62,28 @@ export function planePlan(
   if (gpu.sharesLoads) return tilesFor(rows, columns, bytes, storage);
   const length = Math.max(planeLength(rows), planeLength(columns));
   const fft = fftPlan(length, Math.max(columns.input, columns.output), bytes, invocations);
-  return fft && { rows, columns, fft, storage };
+  if (fft) return { rows: cutAxis(rows, fft.L), columns: cutAxis(columns, fft.L), fft, storage };
+  return cutPlan(rows, columns, bytes, invocations, storage);
+}
+
+/** The tiles of larger planes: those whose transforms are the least work. */
+function cutPlan(
+  rows: PlaneAxis,
+  columns: PlaneAxis,
+  bytes: number,
+  invocations: number,
+  storage: Storage,
+): PlanePlan | null {
+  let best: PlanePlan | null = null, least = Infinity;
+  for (const L of CUT_LENGTHS) {
+    const [r, c] = [rows, columns].map((axis) => cutAxis(axis, L));
+    const fft = fftPlan(L, c.cut ? L : Math.max(c.input, c.output), bytes, invocations);
+    if (!fft || [r, c].some(({ cut, step }) => cut && step < LEAST_STEP)) continue;
+    const plan = { rows: r, columns: c, fft, storage };
+    const work = planeTiles(plan, rows.output > rows.input ? "output" : "input") * L * L;
+    if (work < least) [best, least] = [plan, work];
+  }
+  return best;
 }
 
 const keyOf = ({ rows, columns, fft, storage }: PlanePlan): string =>
@@ -71,11 +101,11 @@ function spectrumOf(gpu: Gpu, plan: PlanePlan, channels: number, taps: GpuBuffer
   return spectrum;
 }
 
-/** How many pairs a workgroup takes in turn, and how many workgroups that makes. */
-function runsOf({ count }: Slice, channels: number): { run: number; runs: number } {
-  const pairs = Math.ceil(count / 2);
-  const run = Math.max(1, Math.min(LONGEST_RUN, Math.floor(pairs * channels / GROUPS)));
-  return { run, runs: Math.ceil(pairs / run) };
+/** How many pairs, or tiles of them, a workgroup takes in turn, and how many workgroups that makes. */
+function runsOf({ count }: Slice, channels: number, tiles: number): { run: number; runs: number } {
+  const items = Math.ceil(count / 2) * tiles;
+  const run = Math.max(1, Math.min(LONGEST_RUN, Math.floor(items * channels / GROUPS)));
+  return { run, runs: Math.ceil(items / run) };
 }
 
 const planeBytes = ({ storage }: PlanePlan, channels: number, extents: readonly number[]): number =>
@@ -85,6 +115,7 @@ function transformed(
   gpu: Gpu,
   plan: PlanePlan,
   kernel: Kernel,
+  side: "input" | "output",
   geometry: ConvolutionGeometry,
   count: number,
   from: { buffer: GpuBuffer; bytes: number },
@@ -94,7 +125,7 @@ function transformed(
 ): void {
   const channels = geometry.groups, spectrum = spectrumOf(gpu, plan, channels, taps);
   for (const slice of batchSlices(count, [from.bytes, to.bytes], gpu.limits)) {
-    const { run, runs } = runsOf(slice, channels);
+    const { run, runs } = runsOf(slice, channels, planeTiles(plan, side));
     const views = [
       part(from.buffer, slice.first, slice.count, from.bytes),
       spectrum,
@@ -126,7 +157,7 @@ export function planeForward(
   );
   const from = { buffer: x, bytes: planeBytes(plan, channels, input) };
   const to = { buffer: y, bytes: planeBytes(plan, channels, output) };
-  transformed(gpu, plan, kernel, geometry, count, from, to, taps, bias ? [bias] : []);
+  transformed(gpu, plan, kernel, "output", geometry, count, from, to, taps, bias ? [bias] : []);
 }
 
 /** The gradients to the input and to the kernel, each where wanted: both take one pass over x and dy. */
@@ -150,7 +181,7 @@ export function planeBackward(
       () => planeConvolution(plan, false, true),
     );
     const from = { buffer: dy, bytes: yBytes }, to = { buffer: dx, bytes: xBytes };
-    transformed(gpu, plan, kernel, geometry, count, from, to, taps, []);
+    transformed(gpu, plan, kernel, "input", geometry, count, from, to, taps, []);
     return { dx, dtaps: null };
   }
   if (!wants.kernel) return { dx: null, dtaps: null };
@@ -160,7 +191,8 @@ export function planeBackward(
   );
   const spectrum = dx ? spectrumOf(gpu, plan, channels, taps) : null;
   const slices = batchSlices(count, [xBytes, yBytes], gpu.limits);
-  const runs = slices.map((slice) => runsOf(slice, channels).runs);
+  const tiles = planeTiles(plan, "input");
+  const runs = slices.map((slice) => runsOf(slice, channels, tiles).runs);
   const total = runs.reduce((a, b) => a + b, 0), runBytes = 8 * channels * plan.fft.L ** 2;
   const partial = gpu.buffers.take(Math.max(1, total) * runBytes, "spectral sums");
   let done = 0;
@@ -173,7 +205,7 @@ export function planeBackward(
       part(partial, done, runs[i], runBytes),
       ...(dx ? [part(dx, slice.first, slice.count, xBytes)] : []),
     ];
-    const { run } = runsOf(slice, channels);
+    const { run } = runsOf(slice, channels, tiles);
     gpu.dispatch(kernel, views, [channels, runs[i], 1], [channels, slice.count, run]);
     done += runs[i];
   });
