@@ -4,15 +4,14 @@
  *
  * `pointwiseResidual`, a gemm as in pointwise: bindings x, weight, bias, scale, shortcut, keep, y (those that there are);
  *   `first` is the sample of all that x begins with. f is applied as x is loaded: its result is neither written nor kept.
- *   Software adapter, processor ms against gelu in a dispatch before (forward, gelu and all): 128 → 32 channels, 7x7, batch
- *   50 1.9 and 2.9; 384 → 96, 56x56 18.7 and 18.4; 1536 → 384, 14x14 23.6 and 19.3, where gelu is computed 24 times.
+ *   Software adapter, 128 → 32 channels on 7x7 (batch 50), 384 → 96 on 56x56, 1536 → 384 on 14x14: as much processor time as
+ *   with gelu in a dispatch before (least of 5 runs: 1.9, 17.9 and 18.1 ms against 2.2, 17.9 and 19.0).
  * `pointwiseResidualBackwardInput`: dx[n, c, p] = f'(x) sum over m of weight[m, c] g[n, m, p], g = keep scale dy; the
  *   scale is in weight or in g already (`scaleRows`). Bindings: g, weight, x, dx, activated. Where f is gelu, f(x) is
  *   written to `activated` along with dx: the gradient of weight needs it next, and f'(x) has most of it. That is one
  *   write of C elements a pixel; applied on loading, once per block of rows, gelu would be computed up to C / 384 times.
- *   On software adapters `pointwiseResidualSlope` does so after the product. Forward and backward, processor ms, 128
- *   channels, 7x7, batch 50: 8.5 against 9.0 with the slope as epilogue, of which the code then has 128 copies; 384, 56x56:
- *   56.5 and 60.0; 1536, 14x14: 66.2 and 61.5.
+ *   Software adapter: as much processor time as with the slope in a dispatch after the product (same shapes, forward and
+ *   backward: 7.7, 58.7 and 58.8 ms against 8.1, 56.5 and 59.3).
  *
  * The other gradients, with g = keep dy, T[m, c] = sum over n, p of g[n, m, p] f(x)[n, c, p] and t[m] = sum over n, p of g:
  *   dweight = scale T,  dbias = scale t,  dscale[m] = sum over c of weight[m, c] T[m, c] + bias[m] t[m]
@@ -31,7 +30,7 @@ import {
 } from "./gemmOperands.ts";
 import { elementwise } from "./elementwise.ts";
 import { gelu, normalCdf, normalSlope } from "./gelu.ts";
-import { arrayOf, bindings, flatId, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
+import { arrayOf, bindings, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
 import { edgesOf, type PointwiseGeometry, widthFor } from "./pointwise.ts";
 
 /** What is computed. */
@@ -225,31 +224,6 @@ let total = T[parameters.rows * C + m${width === 1 ? "]" : " / 4u][m % 4u]"};
 dscale[m] = sums[0]${bias ? " + bias[m] * total" : ""};
 ${bias ? "dbias[m] = factor * total;" : ""}
 }
-}`,
-  };
-}
-
-/**
- * dx times f'(x), in place, and f(x) where it is wanted, f being gelu: x, dx, activated, parameters { count: groups of four }.
- * For software adapters, in place of an epilogue.
- */
-export function pointwiseResidualSlope(activated: boolean): Kernel {
-  const list: Binding[] = [["x", "array<vec4f>", "read"], ["dx", "array<vec4f>", "read_write"]];
-  if (activated) list.push(["activated", "array<vec4f>", "read_write"]);
-  return {
-    label: "pointwiseResidual slope",
-    workgroupSize: SIZE,
-    workgroupBytes: 0,
-    code: `${bindings(...list)}
-${parameters(list.length, { count: "u32" })}
-${normalCdf(4)}
-${normalSlope(4)}
-${main(SIZE)} {
-${flatId(SIZE)}
-if (id >= parameters.count) { return; }
-let v = x[id]; let cdf = normalCdf(v);
-dx[id] *= normalSlope(v, cdf);
-${activated ? "activated[id] = v * cdf;" : ""}
 }`,
   };
 }

@@ -5,18 +5,16 @@ import {
   pointwiseResidualForm,
   pointwiseResidualInputForm,
   pointwiseResidualParameters,
-  pointwiseResidualSlope,
   scaleRows,
 } from "../../../kernels/pointwiseResidual.ts";
 import { LANES } from "../../../kernels/elementwise.ts";
 import type { PointwiseGeometry } from "../../../kernels/pointwise.ts";
 import type { PointwiseResidualAttributes } from "../../ops/pointwiseResidual.ts";
-import { sizeOf } from "../../spec.ts";
 import { type BufferView, type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 import { dispatchGemm, gemmPlan } from "./gemm.ts";
-import { bytesOf, type GpuOp, type GpuOperand, output, overElements, storageOf } from "./op.ts";
+import { bytesOf, type GpuOp, type GpuOperand, output, storageOf } from "./op.ts";
 import { planes } from "./planes.ts";
 import { weightGradient } from "./pointwise.ts";
 import { unary } from "./unary.ts";
@@ -68,12 +66,7 @@ function inputGradient(
 ): [dx: GpuBuffer, activated: GpuBuffer | null] {
   const { inChannels: rows, outChannels: depth, pixels } = geometry, batch = x.shape[0];
   const plan = gemmPlan(gpu, rows, batch * pixels);
-  const apart = options.gelu && gpu.info.software;
-  const form = pointwiseResidualInputForm(
-    geometry,
-    apart ? { gelu: false, activated: false } : options,
-    plan,
-  );
+  const form = pointwiseResidualInputForm(geometry, options, plan);
   const kernel = gpu.kernel(
     `pointwiseResidual dx ${JSON.stringify(form)}`,
     () => pointwiseResidualBackwardInput(form),
@@ -82,7 +75,7 @@ function inputGradient(
   const values = options.gelu && options.activated ? output(gpu, x.shape, "pointwiseResidual f(x)") : null;
   const [gradientBytes, xBytes] = [depth, rows].map((channels) => 4 * channels * pixels);
   for (const { first, count } of batchSlices(batch, [gradientBytes, xBytes], gpu.limits)) {
-    const own = apart ? [dx] : [...options.gelu ? [x.handle] : [], dx, ...values ? [values] : []];
+    const own = [...options.gelu ? [x.handle] : [], dx, ...values ? [values] : []];
     const views = [
       part(gradient, first, count, gradientBytes),
       weight,
@@ -90,14 +83,6 @@ function inputGradient(
     ];
     const columns = count * pixels;
     dispatchGemm(gpu, kernel, plan, views, { rows, columns }, [rows, columns, depth, pixels]);
-  }
-  if (apart) {
-    const slope = gpu.kernel(
-      `pointwiseResidual slope ${options.activated}`,
-      () => pointwiseResidualSlope(options.activated),
-    );
-    const operands = [x, { handle: dx }, ...values ? [{ handle: values }] : []];
-    overElements(gpu, slope, sizeOf(x.shape), operands);
   }
   return [dx, values];
 }
@@ -155,31 +140,26 @@ function gradients(gpu: Gpu, dy: GpuBuffer, inputs: Inputs, gelu: boolean, needs
   return [dx, ...others];
 }
 
-/**
- * Forward: one product. On software adapters gelu is a dispatch of its own: applied on loading it is computed once for
- * every 16 rows.
- */
+/** Forward: one product. Backward: the input's gradient, the sums over pixels, and what follows from them. */
 export const pointwiseResidual: GpuOp<PointwiseResidualAttributes> = {
   keepsFloat16: (_gpu, _inputs, _attributes, direction) => direction === "forward",
-  forward(gpu, [given, weight, bias, scale, shortcut, keep], { activation }, shape) {
-    const y = output(gpu, shape, "pointwiseResidual", given!.dtype);
-    const before = activation === "gelu" && gpu.info.software;
-    const x = before ? activated(gpu, given!) : given!;
-    const geometry = geometryOf(x, shape[1]), { inChannels, pixels } = geometry, rows = shape[1];
+  forward(gpu, [x, weight, bias, scale, shortcut, keep], { activation }, shape) {
+    const y = output(gpu, shape, "pointwiseResidual", x!.dtype);
+    const geometry = geometryOf(x!, shape[1]), { inChannels, pixels } = geometry, rows = shape[1];
     const plan = gemmPlan(gpu, rows, shape[0] * pixels);
     const options = {
-      gelu: activation === "gelu" && !before,
+      gelu: activation === "gelu",
       bias: bias !== null,
       scale: scale !== null,
       keep: keep !== null && keep !== undefined,
-      storage: storageOf(x),
+      storage: storageOf(x!),
     };
     const form = pointwiseResidualForm(geometry, options, plan);
     const kernel = gpu.kernel(`pointwiseResidual ${JSON.stringify(form)}`, () => productKernel(form));
-    const [xBytes, yBytes] = [inChannels, rows].map((channels) => bytesOf(x) * channels * pixels);
+    const [xBytes, yBytes] = [inChannels, rows].map((channels) => bytesOf(x!) * channels * pixels);
     for (const { first, count } of batchSlices(shape[0], [xBytes, yBytes], gpu.limits)) {
       const views = [
-        part(x.handle, first, count, xBytes),
+        part(x!.handle, first, count, xBytes),
         ...[weight!.handle, bias?.handle, scale?.handle].filter((buffer) => buffer !== undefined),
         part(shortcut!.handle, first, count, yBytes),
         ...keep ? [keep.handle] : [],
@@ -188,7 +168,6 @@ export const pointwiseResidual: GpuOp<PointwiseResidualAttributes> = {
       const columns = count * pixels;
       dispatchGemm(gpu, kernel, plan, views, { rows, columns }, [rows, columns, inChannels, pixels, first]);
     }
-    if (before) gpu.buffers.release(x.handle);
     return y;
   },
   backward(gpu, dy, inputs, { activation }, needs) {
