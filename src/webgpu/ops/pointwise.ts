@@ -67,7 +67,8 @@ export function weightGradient(
   dtype: DType = "float32",
 ): GpuBuffer {
   const { inChannels: columns, outChannels: rows, pixels } = geometry;
-  const plan = gemmPlan(gpu, rows, columns);
+  // slices of the summed axis fill a GPU as more blocks would
+  const plan = gemmPlan(gpu, rows, columns, Math.ceil(count * pixels / 512));
   const form = pointwiseWeightForm(geometry, plan, storageOf({ dtype }), totals), bytes = bytesOf({ dtype });
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(
