@@ -10,8 +10,10 @@
  * Taps: read once where an invocation needs one plane of them, else for every row; with `share`, lanes of a
  * subgroup of 8 read 8 of them together and broadcast.
  *
- * llvmpipe, 2 cores, processor time / 2, ms: 2 x 96 x 56²: 7x7 9.0 → 2.2, 17x17 40 → 7.5 (FFT 18); 4 x 192 x 28²: 7x7
- * 10.3 → 2.2, 17x17 46 → 11 (FFT 21).
+ * llvmpipe, 2 cores, processor time / 2, ms, `convolution` and this: 2 x 96 x 56², 7x7 10 and 2.0, 17x17 40 and 7; 4 x 192 x 28²,
+ * 7x7 10 and 1.8, 17x17 46 and 6; more in chooseDirect.ts. What did not help: no guards around reads and stores, and 8 or 16 rows a
+ * turn, at 16 x 64 x 16000, size 3 (24 ms: a read and a write per output is all there is). A sum per tap of
+ * a row, moved by registers, beats reading the window once per tap row by the number of rows.
  */
 import { axisOf, cellsOf, insideMeetings, meetings, usedTaps } from "./axis.ts";
 import type { ConvolutionGeometry, TapOrder } from "./convolution.ts";

@@ -3,7 +3,9 @@
  *
  * One invocation owns a strip of columns, a run of output rows and a run of images, for one plane of taps (o, i, kz), all of
  * whose sums it keeps in registers, beside the rows of dy that the next row of x meets: every row of x and of dy is
- * read once. In the end lanes add their sums, with `share` by subgroupAdd, and write them to partial[slot][tap]; `sumChunks` adds the slots.
+ * read once. In the end lanes add their sums, with `share` by subgroupAdd, and write them to partial[slot][tap], to be added by
+ * `sumChunks`. llvmpipe, 2 cores, processor time / 2, ms, `convBackwardKernel` and this: 2 x 96 x 56², 7x7 9.6 and 2.2, 17x17
+ * 33 and 6.5; 4 x 768 x 7², 7x7 1.6 and 1.1; 16 x 64 x 16000, size 51 116 and 45.
  *
  * Bindings: x, dy, partial, parameters { items (lanes in use), count (images bound), chunk (images per lane), slot (first to
  * write), xStart, yStart (elements before the first image bound) }.

@@ -1,8 +1,8 @@
 /**
  * How the sliding kernels cut a convolution into invocations: pure arithmetic, see slidingConvolution.ts.
  *
- * They slide along axis 1 and keep strips of axis 2. A signal, with an axis 1 of one cell, is stood upright first (`upright`): the same memory, looked
- * at as a column, so that it is read once and not once for every strip it borders on.
+ * They slide along axis 1 and keep strips of axis 2. A signal, with an axis 1 of one cell, is stood upright first
+ * (`upright`): the same memory, looked at as a column, so that it is read once and not once for every strip it borders on.
  */
 import { type Axis, axisOf, cellsOf, insideMeetings, meetings, usedTaps } from "./axis.ts";
 import type { ConvolutionGeometry } from "./convolution.ts";

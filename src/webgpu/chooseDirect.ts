@@ -1,10 +1,11 @@
 /**
  * Which direct kernel runs a convolution that no product or transform does.
  *
- * Software adapters (llvmpipe, 2 cores; processor time / 2, ms, strips → sliding): there the sliding kernels read every element
- * about once. Forward 2 x 96 x 56²: 7x7 10 → 2.0, 17x17 40 → 6.7; stride 2 4.5 → 0.9 and 14 → 2.4. 4 x 192 x 28²: 10 → 1.8,
- * 46 → 6.1. 4 x 384 x 14²: 2.6 → 1.2, 7.4 → 3.8. 4 x 768 x 7²: 2.1 → 0.7, 4.6 → 1.3. 16 x 64 x 16000: size 3 33 → 24, size 51 340 → 41.
- * 2 x 32 x 16 x 28², 7x7x7: 100 → 14. The gradient to the kernel: 56² 9.6 → 2.4 and 33 → 6; 7² 1.6 → 1.1, 64 x 96 x 7² 2.9 → 0.8.
+ * Software adapters (llvmpipe, 2 cores; processor time / 2, ms, strips → sliding): there the sliding kernels read every
+ * element about once. Forward 2 x 96 x 56²: 7x7 10 → 2.0, 17x17 40 → 7; stride 2: 4.5 → 0.9 and 14 → 2.4. 4 x 192 x 28²: 10 → 1.8,
+ * 46 → 6. 4 x 384 x 14²: 2.6 → 1.2, 7.4 → 3.8. 4 x 768 x 7²: 2.1 → 0.7, 4.6 → 1.3. 16 x 64 x 16000: size 3 33 → 24, size 51
+ * 340 → 41. 2 x 32 x 16 x 28², 7x7x7: 100 → 14. The gradient to the input takes as long. To the kernel: 56² 9.6 → 2.2 and 33 → 6.5;
+ * 4 x 768 x 7² 1.6 → 1.1; 16 x 64 x 16000: size 3 25 → 25, size 51 116 → 45; 7x7x7: 106 → 18.
  *
  * GPUs (H100, prototypes, 128 images, ms): window 56² 7x7 0.148 and 28² 0.085, where rows take 0.205 and more; rows 14²
  * 0.051 (7x7) to 0.122 (31x31), 7² 0.024 to 0.034. The gradient to the kernel by rows at 7²: 0.029 (7x7), 0.037 (17x17).

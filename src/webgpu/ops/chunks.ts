@@ -6,7 +6,10 @@ import type { Gpu } from "../gpu.ts";
 import { flatGroups } from "../limits.ts";
 import { type Batched, type BatchRun, batchRuns } from "./batchRuns.ts";
 
-/** How a kernel is dispatched over one run: workgroups, its first parameters (the slot and the run's starts follow), and the partial sums it writes. */
+/**
+ * How a kernel is dispatched over one run: workgroups, its first parameters (the slot and the run's starts follow), and
+ * the partial sums it writes.
+ */
 export interface ChunkedRun {
   readonly kernel: Kernel;
   readonly groups: readonly [number, number, number];
