@@ -12,7 +12,7 @@
  * in registers 5.4 and 2,200 (spills; blocks between loads times live values); the same with shared phases in loops 8 and
  * 2,100; the phases of planeFft.ts 18.3. A workgroup of 64 invocations: 4.8, columns in pairs: as fast, longer to compile.
  *
- * Loops run to bounds that depend on the workgroup's number: lavapipe writes a bound that is only a uniform into the code
+ * Loops run to bounds that depend on the workgroup's number: lavapipe may write a bound that is only a uniform into the code
  * and compiles anew whenever it is set (75 ms a dispatch).
  */
 import { type Complex, Dft, ZERO } from "./dft.ts";

@@ -10,7 +10,7 @@ import type { Gpu } from "../gpu.ts";
 import { batchSlices, flatGroups } from "../limits.ts";
 
 /** Workgroups that keep the cores of most machines busy, and few enough to spare each its start. */
-const GROUPS = 64;
+const GROUPS = 32;
 
 const tableOf = (gpu: Gpu, plan: TilePlan): GpuBuffer =>
   gpu.constant(`tap twiddles ${plan.key}`, () => tapTwiddles(plan));
