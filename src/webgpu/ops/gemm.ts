@@ -1,5 +1,5 @@
 /** Products on WebGPU: which plan computes them here, and their dispatches, over slices of the summed axis where they are sums over the batch. */
-import { gemmGroups, type GemmPlan } from "../../../kernels/gemm.ts";
+import { blockOf, gemmGroups, type GemmPlan } from "../../../kernels/gemm.ts";
 import { SMALL_TILE, TILE, TILES } from "../../../kernels/gemmTile.ts";
 import { sumChunks } from "../../../kernels/convBackwardKernel.ts";
 import type { Kernel } from "../../../kernels/kernel.ts";
@@ -10,21 +10,24 @@ import { batchSlices, flatGroups } from "../limits.ts";
 /** Workgroups that leave a GPU half empty. */
 const FEW = 48;
 
-/** The tile that leaves the fewest rows idle; the first of equals. */
-function tileFor(rows: number, columns: number, groups: number): GemmPlan {
-  if (gemmGroups(TILE, rows, columns, groups) < FEW) return SMALL_TILE;
-  const work = (plan: GemmPlan): number => Math.ceil(rows / plan.rows) * plan.rows;
+/** The tile that leaves the fewest invocations idle; the first of about equals. */
+function tileFor(rows: number, columns: number, groups: number, slices: number): GemmPlan {
+  if (gemmGroups(TILE, rows, columns, groups) * slices < FEW) return SMALL_TILE;
+  const work = (plan: GemmPlan): number => {
+    const [down, across] = blockOf(plan);
+    return Math.ceil(rows / down) * down * Math.ceil(columns / across) * across;
+  };
   return TILES.reduce((best, plan) => work(plan) < 0.8 * work(best) ? plan : best);
 }
 
 /**
- * How to compute a product of this many rows and columns.
+ * How to compute a product of this many rows and columns, in up to `slices` slices of the summed axis.
  *
  * Software adapter, processor time, 384 → 96 channels, 3136 pixels: rows x columns x invocations 16x8x64 35 ms, 16x8x8 21,
  * 32x8x64 24, 32x8x8 14, 48x8x8 14, 64x8x8 17, 32x4x8 18; 3072 → 768, 49 pixels: 223, 29, 169, 19, 17, 16, 24.
  */
-export function gemmPlan(gpu: Gpu, rows: number, columns: number, groups = 1): GemmPlan {
-  if (!gpu.info.software) return tileFor(rows, columns, groups);
+export function gemmPlan(gpu: Gpu, rows: number, columns: number, groups = 1, slices = 1): GemmPlan {
+  if (!gpu.info.software) return tileFor(rows, columns, groups, slices);
   const broadcast = gpu.sharesLoads;
   // no more than there are; few rows leave registers for twice as many (64 → 16, 128 x 14²: 5.8 ms in place of 7.6)
   const most = broadcast && rows <= 16 ? 16 : 8;
@@ -48,8 +51,9 @@ export function slidingPlan(
   columns: number,
   groups: number,
   line: number,
+  slices = 1,
 ): GemmPlan {
-  if (!gpu.info.software) return tileFor(rows, columns, groups);
+  if (!gpu.info.software) return tileFor(rows, columns, groups, slices);
   const broadcast = gpu.sharesLoads;
   // columns computed, those beyond the line included, and the loads that a strip costs besides
   const cost = (each: number): number => Math.ceil(line / each) * (each + 2);
@@ -116,8 +120,16 @@ export interface SlicedGemm {
 /** Workgroups that keep a device busy: about three for each of a large GPU's multiprocessors; a few for each core. */
 const BUSY = { gpu: 400, software: 16 };
 
+/** Of the summed axis, in a slice: enough that the sum of the slices costs little. */
+const SHORTEST = 240;
+
 /** A multiple of every plan's steps along the summed axis. */
 const STEP = 48;
+
+/** Slices that a sum over this many pixels may be cut into. */
+export function slicesOf(pixels: number): number {
+  return Math.max(1, Math.floor(pixels / SHORTEST));
+}
 
 /** Runs the slices and adds them up; the result is a new buffer. */
 export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
@@ -129,8 +141,8 @@ export function sumOfSlices(gpu: Gpu, product: SlicedGemm): GpuBuffer {
   const wanted = Math.max(1, Math.round((gpu.info.software ? BUSY.software : BUSY.gpu) / blocks));
   const runs = batchSlices(count, batched.map(({ itemBytes }) => itemBytes), gpu.limits).map((slice) => {
     const depth = slice.count * pixels;
-    // whole steps of any plan, and enough of them that the sum of the slices costs little
-    const run = Math.max(Math.ceil(240 / step), Math.ceil(depth / wanted / step)) * step;
+    // whole steps of any plan
+    const run = Math.max(Math.ceil(SHORTEST / step), Math.ceil(depth / wanted / step)) * step;
     return { slice, run, slices: Math.ceil(depth / run) };
   });
   const total = runs.reduce((sum, { slices }) => sum + slices, 0);

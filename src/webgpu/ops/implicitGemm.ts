@@ -14,7 +14,7 @@ import { sizeOf } from "../../spec.ts";
 import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices } from "../limits.ts";
-import { dispatchGemm, gemmPlan, slidingPlan, sumOfSlices } from "./gemm.ts";
+import { dispatchGemm, gemmPlan, slicesOf, slidingPlan, sumOfSlices } from "./gemm.ts";
 import { bytesOf, storageOf } from "./op.ts";
 
 /** Bytes of an image of the input and of the output. */
@@ -31,10 +31,11 @@ function planFor(
   groups: number,
   run: number,
   line: number,
+  slices = 1,
 ): GemmPlan {
   return run > 1 && line > 1
-    ? slidingPlan(gpu, rows, columns, groups, line)
-    : gemmPlan(gpu, rows, columns, groups);
+    ? slidingPlan(gpu, rows, columns, groups, line, slices)
+    : gemmPlan(gpu, rows, columns, groups, slices);
 }
 
 /**
@@ -117,7 +118,7 @@ export function implicitKernelGradient(
 ): GpuBuffer {
   const { groups } = geometry, { I, J: rows, taps, outputCells } = groupExtents(geometry);
   const columns = I * taps, line = slidesAlong(geometry) ? geometry.size[2] : 1;
-  const plan = planFor(gpu, rows, columns, groups, geometry.output[2], line);
+  const plan = planFor(gpu, rows, columns, groups, geometry.output[2], line, slicesOf(count * outputCells));
   const [inputBytes, outputBytes] = imageBytes(geometry, dtype), storage = storageOf({ dtype });
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(

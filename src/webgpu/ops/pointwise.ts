@@ -12,7 +12,7 @@ import { type GpuBuffer, part } from "../buffers.ts";
 import type { Gpu } from "../gpu.ts";
 import { batchSlices } from "../limits.ts";
 import { channelSum } from "./channelSum.ts";
-import { dispatchGemm, gemmPlan, sumOfSlices } from "./gemm.ts";
+import { dispatchGemm, gemmPlan, slicesOf, sumOfSlices } from "./gemm.ts";
 import { bytesOf, type GpuOp, output, storageOf } from "./op.ts";
 
 const geometryOf = (x: Shape, outChannels: number): PointwiseGeometry => ({
