@@ -12,8 +12,7 @@
  *
  * llvmpipe, 2 cores, processor time / 2, ms, `convolution` and this: 2 x 96 x 56², 7x7 10 and 2.0, 17x17 40 and 7; 4 x 192 x 28²,
  * 7x7 10 and 1.8, 17x17 46 and 6; more in chooseDirect.ts. What did not help: no guards around reads and stores, and 8 or 16 rows a
- * turn, at 16 x 64 x 16000, size 3 (24 ms: a read and a write per output is all there is). A sum per tap of
- * a row, moved by registers, beats reading the window once per tap row by the number of rows.
+ * turn, at 16 x 64 x 16000, size 3 (24 ms: a read and a write per output is all there is).
  */
 import { axisOf, cellsOf, insideMeetings, meetings, usedTaps } from "./axis.ts";
 import type { ConvolutionGeometry, TapOrder } from "./convolution.ts";

@@ -135,19 +135,16 @@ function convolutionCycles(geometry: ConvolutionGeometry, plan: SlidingPlan, cou
   return subgroups * (taps + walkCycles(geometry, plan, planes));
 }
 
-/** Images that one lane of the kernel's gradient walks down, and how many such lanes there are to a strip. */
-export function gradientChunks(geometry: ConvolutionGeometry, plan: SlidingPlan, count: number): {
-  readonly chunk: number;
-  readonly chunks: number;
-} {
+/** Images that one lane of the kernel's gradient walks down: few enough that a subgroup is filled, and both cores have work. */
+export function gradientChunk(geometry: ConvolutionGeometry, plan: SlidingPlan, count: number): number {
   const wanted = 8 * Math.max(1, Math.ceil(16 / tapPlanes(geometry)));
-  const chunk = Math.max(1, Math.floor(count / Math.ceil(wanted / (plan.strips * plan.runs))));
-  return { chunk, chunks: Math.ceil(count / chunk) };
+  return Math.max(1, Math.floor(count / Math.ceil(wanted / (plan.strips * plan.runs))));
 }
 
 /** Cycles of the kernel's gradient; a sum costs about half an element, once a lane. */
 function gradientCycles(geometry: ConvolutionGeometry, plan: SlidingPlan, count: number): number {
-  const { chunk, chunks } = gradientChunks(geometry, plan, count), { size, output } = geometry;
+  const chunk = gradientChunk(geometry, plan, count), chunks = Math.ceil(count / chunk);
+  const { size, output } = geometry;
   const subgroups = Math.ceil(plan.strips * plan.runs * chunks / 8) * tapPlanes(geometry);
   return Math.max(2, subgroups) *
     (size[1] * size[2] * ELEMENT / 2 + chunk * output[0] * walkCycles(geometry, plan, 1));
