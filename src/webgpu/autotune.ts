@@ -19,6 +19,10 @@ const ROUNDS = 5;
 /** What a sample should take: long enough for a clock, and for a GPU to wake up while the first ones run. */
 const SAMPLE_MS = 10;
 const MOST_RUNS = 200;
+/** How long a GPU works before the first sample: an idle one has low clocks, which would cost the first algorithm its place. */
+const WARM_MS = 300;
+/** What takes this many times as long as the fastest at first is not timed again. */
+const HOPELESS = 3;
 
 /** A convolution as the model calls it. */
 interface SeenConvolution extends TunableConvolution {
@@ -139,18 +143,24 @@ async function timeInTurns(
   run: (name: string) => void,
 ): Promise<Record<string, number>> {
   const times: Record<string, number> = {}, runs: Record<string, number> = {};
-  for (const name of names) {
-    await timed(gpu, () => run(name)); // compiles
-    const once = await timed(gpu, () => run(name));
-    runs[name] = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SAMPLE_MS / Math.max(0.01, once))));
-    times[name] = Infinity;
+  const repeat = (name: string, count: number): Promise<number> =>
+    timed(gpu, () => {
+      for (let i = 0; i < count; i++) run(name);
+    });
+  for (const name of names) await repeat(name, 1); // compiles
+  if (!gpu.info.software) {
+    const [name] = names, once = await repeat(name, 1);
+    await repeat(name, Math.ceil(WARM_MS / Math.max(0.05, once)));
   }
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const name of names) {
-      const sample = await timed(gpu, () => {
-        for (let i = 0; i < runs[name]; i++) run(name);
-      });
-      times[name] = Math.min(times[name], sample / runs[name]);
+  for (const name of names) {
+    const once = times[name] = await repeat(name, 1);
+    runs[name] = Math.max(1, Math.min(MOST_RUNS, Math.ceil(SAMPLE_MS / Math.max(0.01, once))));
+  }
+  const close = HOPELESS * Math.min(...Object.values(times));
+  const contenders = names.filter((name) => times[name] <= close);
+  for (let round = 0; contenders.length > 1 && round < ROUNDS; round++) {
+    for (const name of contenders) {
+      times[name] = Math.min(times[name], await repeat(name, runs[name]) / runs[name]);
     }
   }
   return times;
