@@ -14,7 +14,8 @@
  * the spectrum, 0.204 without reading ahead, 0.181 with 32 pairs; a direct kernel 0.588, PyTorch 5.48.
  *
  * Bindings of planeConvolution: x, spectrum [C, L L], twiddles [L], bias (optional), y, parameters { channels, count, run }.
- * Bindings of planeConvBackward: x, dy, twiddles, (spectrum,) partial [runs, C, L L], (dx,) parameters.
+ * Bindings of planeConvBackward: x, dy, twiddles, (spectrum,) partial [runs, C, L L], (dx,) parameters with `earlier`, the
+ * runs of earlier dispatches.
  */
 import { type FftPlan, PlaneFft } from "./planeFft.ts";
 import { declareSlots, PAIR_HELPERS, PlanePairs } from "./planePairs.ts";
@@ -132,7 +133,7 @@ export function planeConvBackward(plan: PlanePlan, inputGradient: boolean): Kern
   if (inputGradient) outputs.push(["dx", arrayOf(plan.storage), "read_write"]);
   const lowered = fft.tight ? `${fft.lowerFlags()}\n${BARRIER}` : "";
   const code = `${bindings(...inputs, ...outputs)}
-${parameters(inputs.length + outputs.length, PARAMETERS)}
+${parameters(inputs.length + outputs.length, { ...PARAMETERS, earlier: "u32" })}
 ${start(fft, declareSlots(x, dy), tiles)}
 ${unroll(b, (i) => `var s${i} = vec2f(0.0); var z${i} = vec2f(0.0);`, " ")}
 var poison = 0.0;
@@ -179,7 +180,7 @@ ${inputGradient && !fft.tight ? "" : BARRIER}
 ${lowered}
 }
 if (t < ${L * a}u) {
-let base = (g.y * parameters.channels + c) * ${L * L}u + t;
+let base = ((parameters.earlier + g.y) * parameters.channels + c) * ${L * L}u + t;
 ${unroll(b, (i) => `partial[base + ${i * L * a}u] = s${i} + vec2f(poison);`)}
 }
 }`;

@@ -6,7 +6,8 @@ import { offsetsOf, type PlaneAxis, planeLength } from "../kernels/planeAxis.ts"
 import { fftPlan } from "../kernels/planeFft.ts";
 import { tilePlan } from "../kernels/planeTiles.ts";
 import type { Shape } from "../src/spec.ts";
-import { webgpuTest } from "./adapter.ts";
+import { planePlan } from "../src/webgpu/ops/planeConvolution.ts";
+import { FOUND_DEVICE, webgpuTest } from "./adapter.ts";
 import { assert, assertClose, assertEquals } from "./assert.ts";
 import { NO_FLOAT16 } from "./support/float16.ts";
 import { type PlaneFamily, PlaneGpu, planeRunner } from "./support/plane_runner.ts";
@@ -95,6 +96,34 @@ for (const family of ["lines", "workgroup"] as const) {
       await compare(family, each);
     });
   }
+}
+
+for (const family of ["lines", "workgroup"] as const) {
+  webgpuTest(`planes, ${family}: batches beyond one binding, and their spectral sums`, async () => {
+    // 3 slices of 32 images at most, where spectral sums take 3,200 bytes a run (by lines 3,072).
+    const runner = planeRunner(new PlaneGpu(family, LITTLE, 32 * 4 * 12 * 16));
+    const attributes = { stride: [1, 1], padding: [2, 2], dilation: [1, 1], groups: 1 };
+    await compareOp(runner, "convolution", attributes, uniform([67, 1, 12, 16]), uniform([1, 1, 5, 5]), null);
+  });
+  Deno.test(
+    `planes, ${family}: none whose spectrum no binding holds [webgpu]`,
+    { ignore: !FOUND_DEVICE },
+    () => {
+      const gpu = new PlaneGpu(family, LITTLE, 2 ** 16), extents = [1, 13, 15];
+      const geometry = { input: extents, output: extents, size: [1, 5, 5], padding: [0, 2, 2] };
+      const planOf = (channels: number): unknown =>
+        planePlan(gpu, {
+          ...geometry,
+          inChannels: channels,
+          outChannels: channels,
+          groups: channels,
+          stride: [1, 1, 1],
+          dilation: [1, 1, 1],
+        });
+      assert(planOf(16));
+      assertEquals(planOf(33), null);
+    },
+  );
 }
 
 const HALVES: Record<PlaneFamily, Case> = {

@@ -8,7 +8,7 @@ import type { ConvolutionGeometry } from "../../kernels/convolution.ts";
 import type { Kernel } from "../../kernels/kernel.ts";
 import type { ConvolutionAttributes } from "../../src/ops/convolution.ts";
 import { outputExtent, type Shape, sizeOf } from "../../src/spec.ts";
-import type { GpuBuffer } from "../../src/webgpu/buffers.ts";
+import { type GpuBuffer, whole } from "../../src/webgpu/buffers.ts";
 import { Gpu } from "../../src/webgpu/gpu.ts";
 import {
   planeBackward,
@@ -24,16 +24,18 @@ import { type Runner, runnerOf } from "../webgpu_compare.ts";
 /** Transforms by lines, as on software adapters, or shared by a workgroup's invocations, as on GPUs. */
 export type PlaneFamily = "lines" | "workgroup";
 
-/** A device with so much workgroup memory, of one kind or the other. */
+/** A device with so much workgroup memory, of one kind or the other. Bindings beyond its size are errors. */
 export class PlaneGpu extends Gpu {
   readonly #workgroupBytes: number;
+  readonly #bindingBytes: number;
   readonly #family: PlaneFamily;
   /** The kernels that ran. */
   readonly ran = new Set<Kernel>();
 
-  constructor(family: PlaneFamily, workgroupBytes: number) {
+  constructor(family: PlaneFamily, workgroupBytes: number, bindingBytes = 2 ** 27) {
     super(FOUND_DEVICE!.device, FOUND_DEVICE!.info);
     this.#workgroupBytes = workgroupBytes;
+    this.#bindingBytes = bindingBytes;
     this.#family = family;
   }
 
@@ -43,14 +45,23 @@ export class PlaneGpu extends Gpu {
 
   override get limits(): GPUSupportedLimits {
     const { limits } = this.device;
-    const claimed: Record<string, number> = { maxComputeWorkgroupStorageSize: this.#workgroupBytes };
+    const claimed: Record<string, number> = {
+      maxComputeWorkgroupStorageSize: this.#workgroupBytes,
+      maxStorageBufferBindingSize: this.#bindingBytes,
+      minStorageBufferOffsetAlignment: 256,
+    };
     return new Proxy(limits, {
       get: (_, name) => claimed[String(name)] ?? Reflect.get(limits, name, limits),
     });
   }
 
   override dispatch(...dispatched: Parameters<Gpu["dispatch"]>): void {
-    this.ran.add(dispatched[0]);
+    const [kernel, views] = dispatched;
+    this.ran.add(kernel);
+    const bound = views.map((view) => "of" in view ? view : whole(view));
+    if (bound.some(({ bytes, offset }) => bytes > this.#bindingBytes || offset % 256 !== 0)) {
+      throw new Error(`${kernel.label}: ${bound.map(({ bytes, offset }) => `${bytes} at ${offset}`)}`);
+    }
     super.dispatch(...dispatched);
   }
 }

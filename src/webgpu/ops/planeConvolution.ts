@@ -59,11 +59,18 @@ export function planePlan(
   const rows = axis(1), columns = axis(2);
   const { maxComputeWorkgroupStorageSize: bytes, maxComputeInvocationsPerWorkgroup: invocations } =
     gpu.limits;
-  if (gpu.sharesLoads) return tilesFor(rows, columns, bytes, storage);
+  // A spectrum is bound as a whole.
+  const fits = (area: number): boolean => 8 * groups * area <= gpu.limits.maxStorageBufferBindingSize;
+  if (gpu.sharesLoads) {
+    const plan = tilesFor(rows, columns, bytes, storage);
+    return plan && fits(plan.rows.L * plan.columns.L) ? plan : null;
+  }
   const length = Math.max(planeLength(rows), planeLength(columns));
   const fft = fftPlan(length, Math.max(columns.input, columns.output), bytes, invocations);
-  if (fft) return { rows: cutAxis(rows, fft.L), columns: cutAxis(columns, fft.L), fft, storage };
-  return cutPlan(rows, columns, bytes, invocations, storage);
+  const plan: PlanePlan | null = fft
+    ? { rows: cutAxis(rows, fft.L), columns: cutAxis(columns, fft.L), fft, storage }
+    : cutPlan(rows, columns, bytes, invocations, storage);
+  return plan && fits(plan.fft.L ** 2) ? plan : null;
 }
 
 /** The tiles of larger planes: those whose transforms are the least work. */
@@ -101,10 +108,16 @@ function spectrumOf(gpu: Gpu, plan: PlanePlan, channels: number, taps: GpuBuffer
   return spectrum;
 }
 
-/** How many pairs, or tiles of them, a workgroup takes in turn, and how many workgroups that makes. */
-function runsOf({ count }: Slice, channels: number, tiles: number): { run: number; runs: number } {
+/** How many pairs, or tiles of them, a workgroup takes in turn, and how many workgroups that makes, at most `most`. */
+function runsOf(
+  { count }: Slice,
+  channels: number,
+  tiles: number,
+  most = Infinity,
+): { run: number; runs: number } {
   const items = Math.ceil(count / 2) * tiles;
-  const run = Math.max(1, Math.min(LONGEST_RUN, Math.floor(items * channels / GROUPS)));
+  const filling = Math.min(LONGEST_RUN, Math.floor(items * channels / GROUPS));
+  const run = Math.max(1, filling, Math.ceil(items / most));
   return { run, runs: Math.ceil(items / run) };
 }
 
@@ -192,22 +205,24 @@ export function planeBackward(
   const spectrum = dx ? spectrumOf(gpu, plan, channels, taps) : null;
   const slices = batchSlices(count, [xBytes, yBytes], gpu.limits);
   const tiles = planeTiles(plan, "input");
-  const runs = slices.map((slice) => runsOf(slice, channels, tiles).runs);
-  const total = runs.reduce((a, b) => a + b, 0), runBytes = 8 * channels * plan.fft.L ** 2;
+  const runBytes = 8 * channels * plan.fft.L ** 2; // all sums are bound at once
+  const most = Math.max(1, Math.floor(gpu.limits.maxStorageBufferBindingSize / runBytes / slices.length));
+  const shares = slices.map((slice) => runsOf(slice, channels, tiles, most));
+  const total = shares.reduce((sum, { runs }) => sum + runs, 0);
   const partial = gpu.buffers.take(Math.max(1, total) * runBytes, "spectral sums");
   let done = 0;
   slices.forEach((slice, i) => {
+    const { run, runs } = shares[i];
     const views = [
       part(x, slice.first, slice.count, xBytes),
       part(dy, slice.first, slice.count, yBytes),
       tableOf(gpu, plan),
       ...(spectrum ? [spectrum] : []),
-      part(partial, done, runs[i], runBytes),
+      partial,
       ...(dx ? [part(dx, slice.first, slice.count, xBytes)] : []),
     ];
-    const { run } = runsOf(slice, channels, tiles);
-    gpu.dispatch(kernel, views, [channels, runs[i], 1], [channels, slice.count, run]);
-    done += runs[i];
+    gpu.dispatch(kernel, views, [channels, runs, 1], [channels, slice.count, run, done]);
+    done += runs;
   });
   const dtaps = gpu.buffers.take(4 * channels * sizeOf(geometry.size), "planeKernelGradient");
   const last = gpu.kernel(`planeKernelGradient ${keyOf(plan)}`, () => planeKernelGradient(plan));

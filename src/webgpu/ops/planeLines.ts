@@ -35,10 +35,11 @@ function sharesOf(
   side: "input" | "output",
   count: number,
   channels: number,
+  mostRuns = Infinity,
 ): Shares {
   const items = Math.ceil(count / 2) * tilesAlong(rows, rows[side]) * tilesAlong(columns, columns[side]);
   const most = gpu.limits.maxComputeWorkgroupsPerDimension;
-  const runs = Math.max(1, Math.min(items, Math.ceil(GROUPS / channels), most));
+  const runs = Math.max(1, Math.min(items, Math.ceil(GROUPS / channels), most, mostRuns));
   const run = Math.ceil(items / runs);
   const turns = Math.max(1, Math.floor(channels / GROUPS), Math.ceil(channels / most));
   return {
@@ -133,8 +134,14 @@ export function lineBackward(
   );
   const spectrum = dx ? spectrumOf(gpu, plan, channels, taps) : null;
   const channelBytes = 8 * plan.rows.L * plan.columns.L;
-  const slices = batchSlices(count, [from.bytes, gradient.bytes], gpu.limits)
-    .map((slice) => ({ slice, ...sharesOf(gpu, plan, "input", slice.count, channels) }));
+  const cut = batchSlices(count, [from.bytes, gradient.bytes], gpu.limits);
+  // All sums are bound at once.
+  const allRuns = Math.floor(gpu.limits.maxStorageBufferBindingSize / (channels * channelBytes));
+  const mostRuns = Math.max(1, Math.floor(allRuns / cut.length));
+  const slices = cut.map((slice) => ({
+    slice,
+    ...sharesOf(gpu, plan, "input", slice.count, channels, mostRuns),
+  }));
   const runs = slices.reduce((sum, { groups }) => sum + groups[1], 0);
   const most = Math.max(1, ...slices.map(({ groups }) => groups[0] * groups[1]));
   const partial = gpu.buffers.take(Math.max(1, runs) * channels * channelBytes, "spectral sums");
