@@ -5,7 +5,7 @@
  * device has less than 128 MiB. It refuses larger bindings, unaligned offsets and longer rows, so that a slice that is forgotten is an error.
  */
 import { init, memory, shutdown } from "../src/backend.ts";
-import { ones, randn, tensor } from "../src/create.ts";
+import { randn, tensor } from "../src/create.ts";
 import { constructKernel } from "../src/nn/mod.ts";
 import type { Shape } from "../src/spec.ts";
 import { tidy } from "../src/scope.ts";
