@@ -5,6 +5,9 @@
  * A gemm whose columns are batch and pixels together. The extents are parameters: layers of other sizes share a
  * pipeline where the plan and the divisibilities below are the same.
  *
+ * Software adapter, processor time, ms, against 16 x 8 results an invocation, 64 to a workgroup, extents in the code: 96 → 384
+ * channels, 3136 pixels 18 (28), 384 → 96 20 (41), 384 → 1536, 196 pixels 20 (55), 3072 → 768, 49 pixels 19 (198).
+ *
  * Bindings: x, weight, bias (optional), y, parameters { rows (M), columns (n and p together), depth (C), pixels (P) }.
  */
 import { type Binding, gemm, type GemmPlan } from "./gemm.ts";

@@ -7,6 +7,9 @@
  * With `totals`, the sums of dy over n and p, which are the bias's gradient, follow each slice's dweight: dy is in registers
  * anyhow, and a pass of its own would read it once more.
  *
+ * Software adapter, processor time, ms, against whole images a slice, 16 x 8 results an invocation: 96 → 384 channels, 3136
+ * pixels 19 (40), 384 → 1536, 196 pixels 16 (21), 3072 → 768, 49 pixels 18 (30), 768 → 3072 30 (28).
+ *
  * Bindings: dy, x, partial, parameters { rows (M), columns (C), depth (n and p together), pixels (P), run (of depth in a
  * slice, a multiple of 16), slice (the first to write) }.
  */
