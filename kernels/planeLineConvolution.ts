@@ -118,7 +118,7 @@ ${dy.images()}
 ${inputGradient ? dx.images() : ""}
 var poison = 0.0; var add0 = 0.0; var add1 = 0.0;
 { ${x.load()}
-poison += nanWhere(subgroupAny(spoiled0 || spoiled1)); }
+poison += nanWhere(subgroupAny(spoiled0 | spoiled1)); }
 ${keep}
 { ${dy.load()}
 add0 = nanWhere(subgroupAny(spoiled0)); add1 = nanWhere(subgroupAny(spoiled1)); poison += add0 + add1; }

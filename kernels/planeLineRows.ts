@@ -115,13 +115,13 @@ let line${k} = pixelRow${k} * ${per}u; let row${k} = pixelRow${k} < ${this.#heig
     const value = (k: 0 | 1, image: 0 | 1, i: number): string => {
       const q = Math.floor(i / fold), cell = `p${k}${image}_${q}`;
       if (i % fold === 0) {
-        const guard = `inside${q} && row${k}${image === 1 ? " && two" : ""}`;
+        const guard = `inside${q} & row${k}${image === 1 ? " & two" : ""}`;
         dft.statement(`var ${cell} = ${wide}(0.0);
 if (${guard}) { ${cell} = ${wide}(${name}[${name}${image} + line${k} + column${q}]); }`);
       }
       const own = dft.let(fold === 1 ? cell : `${cell}.${"xyzw"[i % fold]}`),
         finite = dft.let(`isFinite(${own})`);
-      dft.statement(`spoiled${image} = spoiled${image} || !${finite};`);
+      dft.statement(`spoiled${image} = spoiled${image} | !${finite};`);
       return dft.let(`select(0.0, ${own}, ${finite})`);
     };
     const transformed = ([0, 1] as const).map((k) => {
@@ -147,7 +147,7 @@ workgroupBarrier();`;
       for (const image of [0, 1] as const) {
         const values = both[k].map((z) => `${z[image]} + ${add}${image}`);
         for (let q = 0; q < values.length / fold; q++) {
-          const guard = `inside${q} && row${k}${image === 1 ? " && two" : ""}`;
+          const guard = `inside${q} & row${k}${image === 1 ? " & two" : ""}`;
           const target = `${name}[${name}${image} + line${k} + column${q}]`;
           dft.statement(
             `if (${guard}) { ${target} = ${this.#wide(values.slice(fold * q, fold * (q + 1)))}; }`,

@@ -12,6 +12,9 @@
  * in registers 5.4 and 2,200 (spills; blocks between loads times live values); the same with shared phases in loops 8 and
  * 2,100; the phases of planeFft.ts 18.3. A workgroup of 64 invocations: 4.8, columns in pairs: as fast, longer to compile.
  *
+ * What is left is memory: of 3.6 ms about 1.9 are the plane between rows and columns, 0.65 each x, y and the spectrum.
+ * Without the shuffles or the checks for NaN it takes as long.
+ *
  * Loops run to bounds that depend on the workgroup's number: lavapipe may write a bound that is only a uniform into the code
  * and compiles anew whenever it is set (75 ms a dispatch).
  */
