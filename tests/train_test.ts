@@ -302,7 +302,7 @@ testBackends(
 );
 
 Deno.test("train config: what a file may hold, what a resumed run may change", () => {
-  const config = configFrom("--data images --kernel-count 3");
+  const config = configFrom("--data images --kernel-count 3 --drop-path-rate 0.1");
   assertEquals(checkConfig("x", JSON.parse(JSON.stringify(config))), config);
   assertEquals(checkConfig("x", JSON.parse(JSON.stringify(configFrom("")))).data, undefined);
   const refused: [object, string][] = [
