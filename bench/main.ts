@@ -165,6 +165,7 @@ async function bench({ backend, dtype, filter = "", quick, json, results }: Valu
     host.push(
       await measureStep(webgpu.info.software, quick ? 5 : 20),
       await measureLatency(webgpu.info.software, quick ? 20 : 200),
+      await measureLatency(webgpu.info.software, quick ? 20 : 200, "recorded, quick reads"),
     );
   }
   const all: report.BenchReport = { surroundings: surroundings(loadBefore), suite, host };
