@@ -5,7 +5,7 @@ import { ReferenceBackend } from "../src/reference/backend.ts";
 import { Gpu } from "../src/webgpu/gpu.ts";
 import { FOUND_DEVICE, webgpuTest } from "./adapter.ts";
 import { assert, assertEquals } from "./assert.ts";
-import { compareOp, type Runner, runnerOf, runOp, SmallGpu, uniform } from "./webgpu_compare.ts";
+import { compareOp, half, type Runner, runnerOf, runOp, SmallGpu, uniform } from "./webgpu_compare.ts";
 
 /** What the plans are chosen by: this adapter as it is, as if it were a GPU, and as if it had no subgroups. */
 const AS: Readonly<Record<string, (info: BackendInfo) => BackendInfo>> = {
@@ -62,4 +62,23 @@ webgpuTest("gemm: pointwise in slices, long dispatches folded", async () => {
   await compareOp(runner, "pointwise", {}, uniform([150, 5, 3]), uniform([4, 5]), uniform([4]));
   await compareOp(runner, "pointwise", {}, uniform([70, 8, 4, 4]), uniform([16, 8]), uniform([16]));
   assertEquals(gpu.buffers.memory.buffers, 0);
+});
+
+webgpuTest("gemm: float16 images as on GPUs", async () => {
+  const info = { ...FOUND_DEVICE!.info, software: false };
+  const runner = runnerOf(new Gpu(FOUND_DEVICE!.device, info));
+  if (!info.dtypes.includes("float16")) return; // float16_test says so
+  for (const [shape, M] of PRODUCTS) {
+    const weight = uniform([M, shape[1]]), bias = uniform([M]);
+    await compareOp(runner, "pointwise", {}, half(uniform(shape)), weight, bias);
+  }
+  const attributes = { stride: [1, 2], padding: [1, 1], dilation: [1, 1], groups: 2 };
+  await compareOp(
+    runner,
+    "convolution",
+    attributes,
+    half(uniform([2, 24, 5, 7])),
+    uniform([26, 12, 3, 3]),
+    null,
+  );
 });
