@@ -6,9 +6,9 @@
  *   and normBias are in weight and bias already (`foldNorm`), so that what is left to do with x as it is loaded is exact
  *   and costs two operations: no element is written that is not the result. Without statistics x is taken as it is:
  *   normalised by layerNorm where the image is smaller than the weight, and folding would cost more than it saves.
- *   Software adapter, processor ms against layerNorm, pointwise and gelu one after another: 96 → 384 channels, 56x56, batch 1
- *   21.9 and 24.6, batch 2 41.8 and 47.7; 192 → 768, 28x28, batch 2 37.5 and 40.2. A block's training step, all of it: 96
- *   channels, 56x56 166 and 172; 384, 14x14 139 and 156; 32, 7x7, batch 50 22.0 and 23.1.
+ *   Software adapter, processor ms against layerNorm, pointwise and gelu one after another (least of two runs of 12, others at
+ *   work): 96 → 384 channels, 56x56, batch 1 21.9 and 24.6, batch 2 41.8 and 43.2; 192 → 768, 28x28, batch 2 35.6 and 39.3; 384 →
+ *   1536, 14x14, batch 2 33.9 and 34.9; 768 → 3072, 7x7, batch 2 33.8 and 34.8.
  * `foldNorm`: folded[m, c] = weight[m, c] normWeight[c], foldedBias[m] = bias[m] + sum over c of weight[m, c] normBias[c].
  *   One workgroup a row m: weight, normWeight, normBias, bias (optional), folded, foldedBias, parameters { channels }.
  *
