@@ -68,7 +68,7 @@ export function weightGradient(
 ): GpuBuffer {
   const { inChannels: columns, outChannels: rows, pixels } = geometry;
   // slices of the summed axis fill a GPU as more blocks would
-  const plan = gemmPlan(gpu, rows, columns, 1, Math.ceil(count * pixels / 512));
+  const plan = gemmPlan(gpu, rows, columns, 1, slicesOf(count * pixels));
   const form = pointwiseWeightForm(geometry, plan, storageOf({ dtype }), totals), bytes = bytesOf({ dtype });
   return sumOfSlices(gpu, {
     kernel: gpu.kernel(
