@@ -175,7 +175,7 @@ class Run {
   async #readQueued(): Promise<void> {
     const [queued, before] = [this.#queued, this.#reading];
     this.#queued = [];
-    this.#reading = this.#record(queued);
+    this.#reading = this.#record(queued, before);
     this.#reading.catch(() => {}); // whoever awaits it sees the error; until then it is not an unhandled one
     this.#snapshots.offer(this.#step);
     await before;
@@ -188,10 +188,12 @@ class Run {
     await this.#reading;
   }
 
-  async #record(queued: readonly Queued[]): Promise<void> {
+  /** Reads the scores of steps, and records them once those `before` them are. */
+  async #record(queued: readonly Queued[], before: Promise<void>): Promise<void> {
     const scalars = queued.flatMap(({ loss, correct }) => [loss, correct]);
     const values = await readAll(scalars);
     for (const scalar of scalars) scalar.dispose();
+    await before; // reads may end in any order
     const { batchSize } = this.#learner.config;
     const rows = queued.map(({ step }, i): StepMetrics => ({
       step,
