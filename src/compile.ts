@@ -51,7 +51,7 @@ export class CompiledForward {
     return this.#recorded?.recording.bytes ?? 0;
   }
 
-  /** Dispatches of one call; 0 where nothing is recorded. */
+  /** Dispatches of one call while the parameters stay as they are; 0 where nothing is recorded. */
   get dispatches(): number {
     return this.#recorded?.recording.dispatches ?? 0;
   }
@@ -162,8 +162,9 @@ function plainForward(module: Module, x: Tensor): Tensor {
 /**
  * Records a module's forward pass for one input shape, so that calls need neither the module's code nor the ops': on
  * WebGPU every dispatch is kept with its kernel, bindings and buffers, and the activations share buffers where they are
- * never alive together. Parameters that change in place (optimizer steps, `assign`, `loadStateDict`) are seen by the
- * next call. On the other backends it runs the module.
+ * never alive together. What depends on the parameters alone (constructed kernels and their spectra, for one) is
+ * computed by the first call, and again by the next one after they changed in place (optimizer steps, `assign`,
+ * `loadStateDict`). On the other backends it runs the module.
  *
  * @param module in evaluation: `module.eval()`
  * @param inputShape of every later input

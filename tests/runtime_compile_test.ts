@@ -157,9 +157,19 @@ webgpuTest("compile: calls make no buffer, bind group or pipeline; activations s
   const { bytes: before, buffers } = memory();
   const compiled = compile(model, [4, 2, 32, 32]);
   assertEquals(memory().bytes - before, compiled.bytes);
-  const perCall = seen.dispatches;
-  compiled.forward(x).dispose();
-  assertEquals(seen.dispatches - perCall, compiled.dispatches);
+  const dispatchesOfCall = (): number => {
+    const sofar = seen.dispatches;
+    compiled.forward(x).dispose();
+    return seen.dispatches - sofar;
+  };
+  const first = dispatchesOfCall(), { dispatches } = compiled;
+  assert(first > dispatches, "kernels are constructed");
+  assertEquals([dispatchesOfCall(), dispatchesOfCall()], [dispatches, dispatches], "and kept");
+  const { P } = model.stages[0][0].dwconv as Dcls2d;
+  model.head.bias!.assign(new Float32Array(5));
+  assertEquals(dispatchesOfCall(), dispatches, "nothing but the last product reads the head's bias");
+  P.assign(await P.data());
+  assertEquals([dispatchesOfCall(), dispatchesOfCall()], [first, dispatches], "until they change");
   // Every activation at once would take more than 6 blocks of 12 planes.
   const stem = 4 * 4 * 4 * 16 * 16;
   assert(compiled.bytes < 16 * stem, `${compiled.bytes} bytes, the stem's output has ${stem}`);

@@ -48,6 +48,9 @@ export class Gpu {
   /** Ids of buffers that recorded, unsubmitted work uses. */
   readonly #inFlight = new Set<number>();
   #recorder: Recorder | null = null;
+  /** How many recordings computed something from a buffer, by its id. */
+  readonly #watched = new Map<number, number>();
+  #watchedWrites = 0;
   /** Ids of what is never pooled. */
   #nextId = -1;
   #error: Error | null = null;
@@ -125,6 +128,7 @@ export class Gpu {
       this.#inFlight.add(of.id);
       this.#queuedBytes += bytes;
     }
+    if (this.#watched.size > 0) { for (const i of pipeline.writes) this.#noteWrite(bound[i].of); }
     this.encode(pipeline.pipeline, group, groups);
   }
 
@@ -183,6 +187,7 @@ export class Gpu {
     this.#endPass().copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.ceil(from.bytes / 4) * 4);
     this.#inFlight.add(from.id).add(to.id);
     this.#queued++;
+    this.#noteWrite(to);
   }
 
   /** A buffer with these elements. */
@@ -199,6 +204,29 @@ export class Gpu {
     if (data.byteLength === 0) return; // Deno 2.9.6 would panic
     if (this.#inFlight.has(buffer.id)) this.flush();
     this.device.queue.writeBuffer(buffer.buffer, 0, data as Float32Array<ArrayBuffer>);
+    this.#noteWrite(buffer);
+  }
+
+  /** Counts writes to these buffers from now on, in `watchedWrites`, until `unwatch`. */
+  watch(ids: readonly number[]): void {
+    for (const id of ids) this.#watched.set(id, (this.#watched.get(id) ?? 0) + 1);
+  }
+
+  unwatch(ids: readonly number[]): void {
+    for (const id of ids) {
+      const left = this.#watched.get(id)! - 1;
+      if (left > 0) this.#watched.set(id, left);
+      else this.#watched.delete(id);
+    }
+  }
+
+  /** Writes so far to buffers that were watched then. */
+  get watchedWrites(): number {
+    return this.#watchedWrites;
+  }
+
+  #noteWrite({ id }: GpuBuffer): void {
+    if (this.#watched.has(id)) this.#watchedWrites++;
   }
 
   /** Submits what was recorded, and empties a crowded pool. */

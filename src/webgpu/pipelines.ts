@@ -26,8 +26,13 @@ interface Bound {
 export interface Pipeline {
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
+  /** Positions of the bindings that the kernel writes. */
+  readonly writes: readonly number[];
   readonly bound: Map<number, Bound>;
 }
+
+/** A storage binding that a kernel may write. */
+const WRITTEN = /@binding\((\d+)\)\s*var<storage, read_write>/g;
 
 /** Where keys are put together: ids, offsets and sizes of the views, then the words. */
 const scratch = new Float64Array(512);
@@ -90,7 +95,8 @@ export class Pipelines {
       const code = /\b(?:f16|vec[234]h)\b/.test(kernel.code) ? `enable f16;\n${kernel.code}` : kernel.code;
       const module = this.#device.createShaderModule({ label, code });
       const pipeline = this.#device.createComputePipeline({ label, layout: "auto", compute: { module } });
-      this.#made.set(kernel, made = { label, pipeline, bound: new Map() });
+      const writes = [...kernel.code.matchAll(WRITTEN)].map(([, binding]) => Number(binding));
+      this.#made.set(kernel, made = { label, pipeline, writes, bound: new Map() });
     }
     return made;
   }
