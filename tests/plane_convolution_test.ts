@@ -106,13 +106,13 @@ for (const family of ["lines", "workgroup"] as const) {
     await compareOp(runner, "convolution", attributes, uniform([67, 1, 12, 16]), uniform([1, 1, 5, 5]), null);
   });
   Deno.test(
-    `planes, ${family}: none whose spectrum no binding holds [webgpu]`,
+    `planes, ${family}: none whose spectrum no binding holds, or whose channels no row of workgroups [webgpu]`,
     { ignore: !FOUND_DEVICE },
     () => {
       const gpu = new PlaneGpu(family, LITTLE, 2 ** 16), extents = [1, 13, 15];
       const geometry = { input: extents, output: extents, size: [1, 5, 5], padding: [0, 2, 2] };
-      const planOf = (channels: number): unknown =>
-        planePlan(gpu, {
+      const planOf = (channels: number, on = gpu): unknown =>
+        planePlan(on, {
           ...geometry,
           inChannels: channels,
           outChannels: channels,
@@ -122,6 +122,11 @@ for (const family of ["lines", "workgroup"] as const) {
         });
       assert(planOf(16));
       assertEquals(planOf(33), null);
+      if (family === "lines") return; // these take several channels a workgroup
+      const most = gpu.limits.maxComputeWorkgroupsPerDimension;
+      const large = new PlaneGpu(family, LITTLE, 2 ** 31);
+      assert(planOf(most, large));
+      assertEquals(planOf(most + 1, large), null);
     },
   );
 }

@@ -65,6 +65,7 @@ export function planePlan(
     const plan = tilesFor(rows, columns, bytes, storage);
     return plan && fits(plan.rows.L * plan.columns.L) ? plan : null;
   }
+  if (groups > gpu.limits.maxComputeWorkgroupsPerDimension) return null; // one a channel, in a row
   const length = Math.max(planeLength(rows), planeLength(columns));
   const fft = fftPlan(length, Math.max(columns.input, columns.output), bytes, invocations);
   const plan: PlanePlan | null = fft
