@@ -177,6 +177,7 @@ export const CASES: readonly Case[] = [
     construct(version, [17, 17], [8, 1, 34]),
     construct(version, [5], [2, 1, 3, 4]),
     construct(version, [7, 6], [2, 2, 5], ties([7, 6], [2, 2, 5])),
+    construct(version, [65], [2, 1, 3]),
   ]),
   convolution("dense 1-d", [3, 4, 11], [6, 4, 3], 1, { padding: [1] }),
   convolution("dense 1-d, one channel", [3, 1, 40], [1, 1, 25], 1),

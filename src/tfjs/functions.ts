@@ -7,16 +7,6 @@ export function alias(x: tf.Tensor): tf.Tensor {
   return tf.reshape(x, x.shape);
 }
 
-/** |x| with |·|'(0) = 0; tfjs has -1 there. */
-export const absolute: (x: tf.Tensor) => tf.Tensor = tf.customGrad((x, save) => {
-  const input = x as tf.Tensor;
-  (save as tf.GradSaveFunc)([input]);
-  return {
-    value: tf.abs(input),
-    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(dy, tf.sign(saved[0])),
-  };
-});
-
 /** √x with a gradient of 0 at 0, where tfjs has infinity. */
 export const squareRoot: (x: tf.Tensor) => tf.Tensor = tf.customGrad((x, save) => {
   const value = tf.sqrt(x as tf.Tensor);
