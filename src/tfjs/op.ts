@@ -5,7 +5,7 @@ import type { Shape } from "../spec.ts";
 /** An absent input is null, as in the op's definition in `src/ops`. */
 export type Inputs = readonly (tf.Tensor | null)[];
 
-/** One op, composed of stock tfjs ops. Runs inside tf.tidy; what it returns is kept. */
+/** One op, composed of stock tfjs ops wherever that is not slow. Runs inside tf.tidy; what it returns is kept. */
 export interface TfjsOp<Attributes> {
   /**
    * Which inputs are images, to be passed channels last; the output then is one, too, if it has spatial axes.
