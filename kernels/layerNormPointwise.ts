@@ -45,7 +45,7 @@ import {
   pixelOf,
   type PixelPlan,
 } from "./layerNormStatistics.ts";
-import { edgesOf, type PointwiseGeometry, widthFor } from "./pointwise.ts";
+import { type PointwiseGeometry, type ProductForm, productForm } from "./pointwise.ts";
 
 /** What is computed. */
 export interface LayerNormPointwiseOptions {
@@ -58,27 +58,15 @@ export interface LayerNormPointwiseOptions {
 }
 
 /** All that the code depends on. */
-export interface LayerNormPointwiseForm extends LayerNormPointwiseOptions {
-  readonly plan: GemmPlan;
-  readonly edges: { readonly rows: boolean; readonly depth: boolean };
-  /** Elements per load of x, and per store of y. */
-  readonly imageWidth: 1 | 4;
-  readonly weightWidth: 1 | 4;
-}
+export interface LayerNormPointwiseForm extends LayerNormPointwiseOptions, ProductForm {}
 
 /** The form of the code that serves this product. */
 export function layerNormPointwiseForm(
-  { inChannels, outChannels, pixels }: PointwiseGeometry,
+  geometry: PointwiseGeometry,
   options: LayerNormPointwiseOptions,
   plan: GemmPlan,
 ): LayerNormPointwiseForm {
-  return {
-    ...options,
-    plan,
-    edges: edgesOf(plan, outChannels, inChannels),
-    imageWidth: widthFor(plan, pixels),
-    weightWidth: widthFor(plan, inChannels),
-  };
+  return { ...options, ...productForm(geometry, plan) };
 }
 
 /** An image operand, every column less its mean and times its r. */

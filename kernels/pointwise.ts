@@ -31,14 +31,17 @@ export interface PointwiseOptions {
   readonly storage?: Storage;
 }
 
-/** All that the code depends on. */
-export interface PointwiseForm extends Required<PointwiseOptions> {
+/** How the code of a product of weight and image is laid out: all that its extents decide. */
+export interface ProductForm {
   readonly plan: GemmPlan;
   readonly edges: { readonly rows: boolean; readonly depth: boolean };
   /** Elements per load of x, and per store of y. */
   readonly imageWidth: 1 | 4;
   readonly weightWidth: 1 | 4;
 }
+
+/** All that the code depends on. */
+export interface PointwiseForm extends Required<PointwiseOptions>, ProductForm {}
 
 /** 4 where runs of 4 may be loaded: not in registers, where they gain nothing. */
 export function widthFor(plan: GemmPlan, extent: number): 1 | 4 {
@@ -53,21 +56,27 @@ export function edgesOf(plan: GemmPlan, rows: number, depth: number): { rows: bo
   };
 }
 
-/** The form of the code that serves this product. */
-export function pointwiseForm(
+/** The layout that serves this product. */
+export function productForm(
   { inChannels, outChannels, pixels }: PointwiseGeometry,
-  { bias, transposed, storage = "f32" }: PointwiseOptions,
   plan: GemmPlan,
-): PointwiseForm {
+  transposed = false,
+): ProductForm {
   return {
-    bias,
-    transposed,
-    storage,
     plan,
     edges: edgesOf(plan, outChannels, inChannels),
     imageWidth: widthFor(plan, pixels),
     weightWidth: widthFor(plan, transposed ? outChannels : inChannels),
   };
+}
+
+/** The form of the code that serves this product. */
+export function pointwiseForm(
+  geometry: PointwiseGeometry,
+  { bias, transposed, storage = "f32" }: PointwiseOptions,
+  plan: GemmPlan,
+): PointwiseForm {
+  return { bias, transposed, storage, ...productForm(geometry, plan, transposed) };
 }
 
 /** The product; dispatch over `gemmGroups`. */

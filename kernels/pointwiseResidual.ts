@@ -31,7 +31,7 @@ import {
 import { elementwise } from "./elementwise.ts";
 import { gelu, normalCdf, normalSlope } from "./gelu.ts";
 import { arrayOf, bindings, type Kernel, main, parameters, type Storage, treeSum } from "./kernel.ts";
-import { edgesOf, type PointwiseGeometry, widthFor } from "./pointwise.ts";
+import { type PointwiseGeometry, type ProductForm, productForm } from "./pointwise.ts";
 
 /** What is computed. */
 export interface PointwiseResidualOptions {
@@ -45,27 +45,15 @@ export interface PointwiseResidualOptions {
 }
 
 /** All that the code depends on. */
-export interface PointwiseResidualForm extends PointwiseResidualOptions {
-  readonly plan: GemmPlan;
-  readonly edges: { readonly rows: boolean; readonly depth: boolean };
-  /** Elements per load of x, and per store of y. */
-  readonly imageWidth: 1 | 4;
-  readonly weightWidth: 1 | 4;
-}
+export interface PointwiseResidualForm extends PointwiseResidualOptions, ProductForm {}
 
 /** The form of the code that serves this product. */
 export function pointwiseResidualForm(
-  { inChannels, outChannels, pixels }: PointwiseGeometry,
+  geometry: PointwiseGeometry,
   options: PointwiseResidualOptions,
   plan: GemmPlan,
 ): PointwiseResidualForm {
-  return {
-    ...options,
-    plan,
-    edges: edgesOf(plan, outChannels, inChannels),
-    imageWidth: widthFor(plan, pixels),
-    weightWidth: widthFor(plan, inChannels),
-  };
+  return { ...options, ...productForm(geometry, plan) };
 }
 
 /** An operand, activated. */
@@ -124,11 +112,7 @@ export function pointwiseResidual(form: PointwiseResidualForm): Kernel {
 }
 
 /** What the gradient of x depends on. */
-export interface PointwiseResidualInputForm {
-  readonly plan: GemmPlan;
-  readonly edges: { readonly rows: boolean; readonly depth: boolean };
-  readonly imageWidth: 1 | 4;
-  readonly weightWidth: 1 | 4;
+export interface PointwiseResidualInputForm extends ProductForm {
   /** Whether f is gelu. */
   readonly gelu: boolean;
   /** Whether f(x) is wanted, too. */
@@ -141,13 +125,8 @@ export function pointwiseResidualInputForm(
   options: Pick<PointwiseResidualInputForm, "gelu" | "activated">,
   plan: GemmPlan,
 ): PointwiseResidualInputForm {
-  return {
-    ...options,
-    plan,
-    edges: edgesOf(plan, inChannels, outChannels),
-    imageWidth: widthFor(plan, pixels),
-    weightWidth: widthFor(plan, inChannels),
-  };
+  const swapped = { inChannels: outChannels, outChannels: inChannels, pixels };
+  return { ...options, ...productForm(swapped, plan, true) };
 }
 
 /** dx, and f(x); dispatch over `gemmGroups`. */

@@ -10,10 +10,11 @@ import { type SlidingPlan, slidingPlan, upright } from "../kernels/slidingPlan.t
 import { isFlatDepthwise, WINDOW_SIZE } from "../kernels/windowConvolution.ts";
 import type { ConvolutionAttributes } from "../src/ops/convolution.ts";
 import { ReferenceBackend } from "../src/reference/backend.ts";
-import { outputExtent, type Shape, sizeOf } from "../src/spec.ts";
+import { type Shape, sizeOf } from "../src/spec.ts";
 import type { DirectChoice, KernelGradientChoice } from "../src/webgpu/chooseDirect.ts";
 import type { Gpu } from "../src/webgpu/gpu.ts";
 import { converted } from "../src/webgpu/ops/cast.ts";
+import { geometryOf as convolutionGeometry } from "../src/webgpu/ops/convolution.ts";
 import {
   directConvolution,
   directInputGradient,
@@ -48,24 +49,7 @@ export function directCase(
 
 /** The case as the kernels see it. */
 export function geometryOf({ x, kernel, attributes }: DirectCase): ConvolutionGeometry {
-  const fill = (list: Shape, value: number): number[] => [
-    ...new Array<number>(3 - list.length).fill(value),
-    ...list,
-  ];
-  const input = fill(x.slice(2), 1), size = fill(kernel.slice(2), 1);
-  const stride = fill(attributes.stride, 1), padding = fill(attributes.padding, 0);
-  const dilation = fill(attributes.dilation, 1);
-  return {
-    inChannels: x[1],
-    outChannels: kernel[0],
-    groups: attributes.groups,
-    input,
-    size,
-    stride,
-    padding,
-    dilation,
-    output: input.map((extent, a) => outputExtent(extent, size[a], stride[a], padding[a], dilation[a])),
-  };
+  return convolutionGeometry(x, kernel, attributes);
 }
 
 /** A plan unlike those that are chosen: strips and runs that leave a rest, two steps a turn. */

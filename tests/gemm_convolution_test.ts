@@ -1,11 +1,11 @@
 /** Convolutions as implicit GEMM by every plan, whatever the chooser would pick, against the reference. */
 import { groupExtents } from "../kernels/implicitGemm.ts";
-import type { ConvolutionGeometry } from "../kernels/convolution.ts";
 import type { BackendInfo } from "../src/backend.ts";
 import type { ConvolutionAttributes } from "../src/ops/convolution.ts";
 import { ReferenceBackend } from "../src/reference/backend.ts";
-import { outputExtent, type Shape, sizeOf } from "../src/spec.ts";
+import { type Shape, sizeOf } from "../src/spec.ts";
 import { Gpu } from "../src/webgpu/gpu.ts";
+import { geometryOf } from "../src/webgpu/ops/convolution.ts";
 import {
   implicitForward,
   implicitInputGradient,
@@ -72,24 +72,6 @@ const CASES_OF: Readonly<Record<string, readonly Case[]>> = {
   "without subgroups": [CASES[0], CASES[2], CASES[3]],
 };
 
-function geometryOf({ x, kernel, attributes }: Case): ConvolutionGeometry {
-  const fill = (list: Shape, value: number): number[] => [...new Array(3 - list.length).fill(value), ...list];
-  const input = fill(x.slice(2), 1), size = fill(kernel.slice(2), 1);
-  const stride = fill(attributes.stride, 1), padding = fill(attributes.padding, 0);
-  const dilation = fill(attributes.dilation, 1);
-  return {
-    inChannels: x[1],
-    outChannels: kernel[0],
-    groups: attributes.groups,
-    input,
-    size,
-    stride,
-    padding,
-    dilation,
-    output: input.map((extent, a) => outputExtent(extent, size[a], stride[a], padding[a], dilation[a])),
-  };
-}
-
 /** Output and both gradients by implicit GEMM, into buffers full of NaN. */
 async function runImplicit(
   gpu: Gpu,
@@ -97,7 +79,7 @@ async function runImplicit(
   inputs: readonly Input[],
   dy: Input,
 ): Promise<Float32Array[]> {
-  const geometry = geometryOf(tested), count = tested.x[0];
+  const geometry = geometryOf(tested.x, tested.kernel, tested.attributes), count = tested.x[0];
   const spoil = [dy, inputs[0], inputs[1]].map(({ data }) => gpu.upload(data.slice().fill(NaN), "spoilt"));
   for (const buffer of spoil) gpu.buffers.release(buffer);
   const [x, kernel, bias, gradient] = [...inputs, dy].map(({ data }) => gpu.upload(data, "input"));
@@ -117,7 +99,11 @@ function drawInputs({ x, kernel }: Case): Input[] {
 
 function outputShape(tested: Case): Shape {
   const axes = tested.x.length - 2;
-  return [tested.x[0], tested.kernel[0], ...geometryOf(tested).output.slice(3 - axes)];
+  return [
+    tested.x[0],
+    tested.kernel[0],
+    ...geometryOf(tested.x, tested.kernel, tested.attributes).output.slice(3 - axes),
+  ];
 }
 
 async function compare(gpu: Gpu, tested: Case): Promise<void> {
@@ -148,7 +134,7 @@ webgpuTest("gemm: convolution in slices, long dispatches folded", async () => {
 webgpuTest("gemm: convolution, NaN and Inf stay in their image and in their window", async () => {
   const gpu = new Gpu(FOUND_DEVICE!.device, FOUND_DEVICE!.info);
   const tested = define([3, 5, 7, 6], [4, 5, 3, 3], { padding: [1, 1] });
-  const { inputCells } = groupExtents(geometryOf(tested));
+  const { inputCells } = groupExtents(geometryOf(tested.x, tested.kernel, tested.attributes));
   for (const bad of [NaN, Infinity]) {
     const inputs = drawInputs(tested), dy = uniform(outputShape(tested));
     inputs[0].data[2 * 5 * inputCells - 1] = bad; // the last cell of image 1
